@@ -1,0 +1,116 @@
+//! `Cell`: one value of a database row, and the keys that it gives. Indexer and server read cells by this one rule, so that a row
+//! that was indexed under a key is recognised by the same key when it is answered.
+
+use std::borrow::Cow;
+
+use crate::cpf::Cpf;
+use crate::name::normalize_into;
+
+/// The longest name key, in bytes. A question line has at most 65,536 bytes and NFKD makes at most 11 bytes of one, so that no
+/// question reaches this length: cutting a longer cell here changes no answer, only the order among names that agree so far.
+pub const NAME_KEY_BYTES_MAX: usize = 1 << 20;
+
+/// A value as SQLite holds it. A text need not be UTF-8.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Cell<'a> {
+    /// NULL.
+    Null,
+    /// A signed 64-bit integer.
+    Integer(i64),
+    /// A double.
+    Real(f64),
+    /// A text, as its bytes.
+    Text(&'a [u8]),
+    /// A BLOB.
+    Blob(&'a [u8]),
+}
+
+/// What a name cell came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameKey {
+    /// The key is in the buffer that was passed.
+    Key,
+    /// Nothing was left after normalisation, or the cell is neither text nor integer: no key.
+    Empty,
+}
+
+impl<'a> Cell<'a> {
+    /// The CPF in this cell, read exactly as a question; `None` where a question would be `invalid_cpf`.
+    #[must_use]
+    pub fn cpf(self) -> Option<Cpf> {
+        match self {
+            Cell::Integer(number) => Cpf::from_integer(number).ok(),
+            // A lossy reading adds only U+FFFD, which no CPF holds: what is not UTF-8 is no CPF.
+            Cell::Text(bytes) => std::str::from_utf8(bytes).ok().and_then(|text| Cpf::parse(text).ok()),
+            Cell::Null | Cell::Real(_) | Cell::Blob(_) => None,
+        }
+    }
+
+    /// Writes the normalised name of this cell into `key`, cut at [`NAME_KEY_BYTES_MAX`]. An integer is read as its decimal text.
+    pub fn name_key(self, key: &mut String) -> NameKey {
+        key.clear();
+        match self {
+            Cell::Text(bytes) => normalize_into(&lossy(bytes), key),
+            Cell::Integer(number) => normalize_into(&number.to_string(), key),
+            Cell::Null | Cell::Real(_) | Cell::Blob(_) => {}
+        }
+        if key.len() > NAME_KEY_BYTES_MAX {
+            key.truncate(key.floor_char_boundary(NAME_KEY_BYTES_MAX));
+        }
+        if key.is_empty() { NameKey::Empty } else { NameKey::Key }
+    }
+
+    /// Whether this is a text that is not UTF-8.
+    #[must_use]
+    pub fn is_invalid_utf8(self) -> bool {
+        matches!(self, Cell::Text(bytes) if std::str::from_utf8(bytes).is_err())
+    }
+}
+
+/// The text with each invalid sequence as U+FFFD.
+fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpf_of_a_cell() {
+        let expected = Cpf::parse("00000000191").ok();
+        assert_eq!(Cell::Integer(191).cpf(), expected);
+        assert_eq!(Cell::Text(b"000.000.001-91").cpf(), expected);
+        assert_eq!(Cell::Text(b"191").cpf(), expected);
+        for none in [Cell::Null, Cell::Real(191.0), Cell::Blob(b"191"), Cell::Text(b"191\xff"), Cell::Text(b"")] {
+            assert!(none.cpf().is_none());
+        }
+    }
+
+    #[test]
+    fn name_of_a_cell() {
+        #[track_caller]
+        fn check(cell: Cell<'_>, expected: &str) {
+            let mut key = String::from("left over");
+            let found = cell.name_key(&mut key);
+            assert_eq!(key, expected);
+            assert_eq!(found == NameKey::Empty, expected.is_empty());
+        }
+        check(Cell::Text("José".as_bytes()), "JOSE");
+        check(Cell::Text(b"ANA\xff\xfeLIMA"), "ANA LIMA");
+        check(Cell::Integer(-12), "12");
+        check(Cell::Null, "");
+        check(Cell::Real(1.5), "");
+        check(Cell::Blob(b"ANA"), "");
+        check(Cell::Text(b" . "), "");
+    }
+
+    #[test]
+    fn a_name_beyond_the_cap_is_cut_at_a_character() {
+        let mut key = String::new();
+        Cell::Text("Ø".repeat(NAME_KEY_BYTES_MAX).as_bytes()).name_key(&mut key);
+        assert_eq!(key.len(), NAME_KEY_BYTES_MAX);
+        Cell::Text(format!("A{}", "Ø".repeat(NAME_KEY_BYTES_MAX)).as_bytes()).name_key(&mut key);
+        assert_eq!(key.len(), NAME_KEY_BYTES_MAX - 1);
+    }
+}

@@ -1,1 +1,21 @@
-//! .
+//! Protocol version 1 as a pure codec over byte slices: requests, replies, error codes, limits. `docs/protocol.md` is its page.
+//!
+//! It opens no socket, knows no index and no database, and allocates nothing that a limit does not bound.
+
+pub mod limits;
+
+mod code;
+mod cursor;
+mod json;
+mod reply;
+mod request;
+
+pub mod client;
+
+pub use code::{Code, Fault};
+pub use cursor::{Cursor, CursorError};
+pub use reply::{Greeting, RowWriter, RowsWriter, write_batch, write_fault, write_greeting, write_pong};
+pub use request::{Id, Item, Key, Lookup, Match, Operation, Request, decode};
+
+/// The version of the protocol that this codec speaks, as `hello` tells it.
+pub const PROTOCOL_VERSION: u32 = 1;

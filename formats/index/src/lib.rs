@@ -1,1 +1,43 @@
-//! .
+//! The index on disk: layout, writer, reader, verify. `docs/formats.md` draws it; the constants stand at the head of each module.
+//!
+//! The only crate that knows the index's bytes, `fst` and mmap. It knows neither sockets nor SQLite: the indexer hands it sorted keys,
+//! the engine asks it for ranks and rowids.
+
+mod error;
+mod storage;
+
+mod bits;
+mod mmap;
+mod sealed;
+mod sparse;
+mod varint;
+
+mod cpf;
+mod names;
+mod rowids;
+mod words;
+
+mod generation;
+mod manifest;
+mod publish;
+mod source;
+mod verify;
+
+pub use cpf::{CpfShardWriter, cpf_code};
+pub use error::{IndexError, Result};
+pub use generation::{Generation, Part};
+pub use manifest::{FORMAT_VERSION, FileEntry, Manifest, ShardEntry};
+pub use names::{NameShardWriter, tokens};
+pub use publish::{AnomaliesWriter, Build, current_generation};
+pub use rowids::RowidRange;
+pub use sealed::{FOOTER_BYTES, HEADER_BYTES, MAGIC, PAGE_BYTES};
+pub use source::{Source, SourceError, SourceFile};
+pub use verify::{Verified, verify};
+pub use words::{WordCounter, Words};
+
+/// Layout constants that `docs/formats.md` states; a test holds the page against them.
+pub mod layout {
+    pub use crate::cpf::CPF_BLOCK_KEYS;
+    pub use crate::names::{NAME_BLOCK_BYTES, NAME_BLOCK_NAMES};
+    pub use crate::words::{WORD_BYTES_MAX, WORDS_MAX};
+}

@@ -1,0 +1,202 @@
+//! `Generation`: an open generation, and the questions that it answers: which ranks a key has, and which rowid a rank.
+//!
+//! Ranks count the rows that have a CPF, by (code, rowid), or those that have a name, by (name, rowid), over all shards.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use balcao_record::Cpf;
+
+use crate::cpf::{CpfShard, cpf_code};
+use crate::error::{IndexError, Result};
+use crate::manifest::{Manifest, ShardEntry};
+use crate::names::{NameShard, Place};
+use crate::publish::current_generation;
+use crate::rowids::Rowids;
+use crate::words::Words;
+
+/// Which of the two indexes a rank belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Ranks by CPF.
+    Cpf,
+    /// Ranks by name.
+    Name,
+}
+
+/// An open generation. All its files are mapped; headers, footers and sparse indexes are checked, the rest is before its first use.
+#[derive(Debug)]
+pub struct Generation {
+    folder: PathBuf,
+    manifest: Manifest,
+    tag: u64,
+    words: Words,
+    pub(crate) cpf: Vec<Ranked<CpfShard>>,
+    pub(crate) names: Vec<Ranked<NameShard>>,
+}
+
+/// A shard and its first rank.
+#[derive(Debug)]
+pub(crate) struct Ranked<T> {
+    pub(crate) first_rank: u64,
+    pub(crate) shard: T,
+}
+
+impl Generation {
+    /// Opens the generation that is published in the folder `index`.
+    ///
+    /// # Errors
+    /// [`IndexError`]: nothing published, unreadable, of another version, or damaged where it shows at open.
+    pub fn open_current(index: &Path) -> Result<Self> {
+        Self::open(&index.join(current_generation(index)?))
+    }
+
+    /// Opens the generation in `folder`.
+    ///
+    /// # Errors
+    /// As [`Generation::open_current`].
+    pub fn open(folder: &Path) -> Result<Self> {
+        let (manifest, tag) = Manifest::read(folder)?;
+        Self::assemble(folder, manifest, tag)
+    }
+
+    /// Opens a generation whose manifest is not written yet.
+    pub(crate) fn open_unpublished(folder: &Path, manifest: Manifest) -> Result<Self> {
+        Self::assemble(folder, manifest, 0)
+    }
+
+    fn assemble(folder: &Path, manifest: Manifest, tag: u64) -> Result<Self> {
+        let words = Words::read(folder, &manifest.words)?;
+        let cpf = open_shards(&manifest.cpf, |number, entry| {
+            let shard = CpfShard::open(folder, &entry.keys, &entry.rows, number)?;
+            Ok((shard.count(), shard))
+        })?;
+        let names = open_shards(&manifest.names, |number, entry| {
+            let shard = NameShard::open(folder, &entry.keys, &entry.rows, number)?;
+            Ok((shard.count(), shard))
+        })?;
+        let generation = Self { folder: folder.to_owned(), manifest, tag, words, cpf, names };
+        generation.check_counts()?;
+        Ok(generation)
+    }
+
+    /// What the generation says of itself.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The generation's folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A number that no other generation has.
+    #[must_use]
+    pub fn tag(&self) -> u64 {
+        self.tag
+    }
+
+    /// The ranks of the rows with this CPF.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`].
+    pub fn cpf_ranks(&self, cpf: Cpf) -> Result<Range<u64>> {
+        let code = cpf_code(cpf);
+        Ok(self.code_rank(code)?..self.code_rank(code + 1)?)
+    }
+
+    /// The ranks of the rows whose normalised name is `name`.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`].
+    pub fn name_ranks(&self, name: &str) -> Result<Range<u64>> {
+        let place = self.name_place(name.as_bytes())?;
+        Ok(place.rank..place.rank.saturating_add(place.rows))
+    }
+
+    /// The ranks of the rows whose normalised name begins with `prefix`, which must not be empty.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`].
+    pub fn prefix_ranks(&self, prefix: &str) -> Result<Range<u64>> {
+        let start = self.name_place(prefix.as_bytes())?.rank;
+        let mut above = prefix.as_bytes().to_vec();
+        // No byte of UTF-8 is 255: the last one can be raised.
+        if let Some(last) = above.last_mut() {
+            *last = last.saturating_add(1);
+        }
+        Ok(start..self.name_place(&above)?.rank)
+    }
+
+    /// The rowid of a rank.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`]; also for a rank beyond the last one.
+    pub fn rowid(&self, part: Part, rank: u64) -> Result<i64> {
+        match part {
+            Part::Cpf => rowid(&self.cpf, rank, CpfShard::rowids),
+            Part::Name => rowid(&self.names, rank, NameShard::rowids),
+        }
+    }
+
+    pub(crate) fn words(&self) -> &Words {
+        &self.words
+    }
+
+    /// The first rank at or above a code.
+    pub(crate) fn code_rank(&self, code: u64) -> Result<u64> {
+        let at = self.cpf.partition_point(|ranked| ranked.shard.max() < code);
+        match self.cpf.get(at) {
+            Some(ranked) => Ok(ranked.first_rank + ranked.shard.lower_bound(code)?),
+            None => Ok(end_rank(&self.cpf, CpfShard::count)),
+        }
+    }
+
+    /// Where a name stands among all shards.
+    pub(crate) fn name_place(&self, name: &[u8]) -> Result<Place> {
+        let above = self.names.partition_point(|ranked| ranked.shard.first() <= name);
+        let Some(ranked) = above.checked_sub(1).and_then(|at| self.names.get(at)) else {
+            return Ok(Place { rank: 0, rows: 0 });
+        };
+        let place = ranked.shard.find(&self.words, name)?;
+        Ok(Place { rank: ranked.first_rank + place.rank, rows: place.rows })
+    }
+
+    fn check_counts(&self) -> Result<()> {
+        let found = (end_rank(&self.cpf, CpfShard::count), end_rank(&self.names, NameShard::count));
+        let said = (self.manifest.cpf_rows, self.manifest.name_rows);
+        if found == said {
+            return Ok(());
+        }
+        let what = format!("the shards hold {found:?} rows by CPF and name, the manifest says {said:?}");
+        Err(IndexError::damaged(crate::manifest::MANIFEST_FILE, 0, what))
+    }
+}
+
+fn open_shards<T>(
+    entries: &[ShardEntry],
+    mut open: impl FnMut(u32, &ShardEntry) -> Result<(u64, T)>,
+) -> Result<Vec<Ranked<T>>> {
+    let mut first_rank = 0_u64;
+    let mut shards = Vec::with_capacity(entries.len());
+    for (number, entry) in entries.iter().enumerate() {
+        let (count, shard) = open(number as u32, entry)?;
+        shards.push(Ranked { first_rank, shard });
+        first_rank = first_rank.saturating_add(count);
+    }
+    Ok(shards)
+}
+
+fn end_rank<T>(shards: &[Ranked<T>], count: impl Fn(&T) -> u64) -> u64 {
+    shards.last().map_or(0, |last| last.first_rank.saturating_add(count(&last.shard)))
+}
+
+fn rowid<T>(shards: &[Ranked<T>], rank: u64, rowids: impl Fn(&T) -> &Rowids) -> Result<i64> {
+    let above = shards.partition_point(|ranked| ranked.first_rank <= rank);
+    match above.checked_sub(1).and_then(|at| shards.get(at)) {
+        Some(ranked) => rowids(&ranked.shard).get(rank - ranked.first_rank),
+        None => Err(IndexError::damaged(crate::manifest::MANIFEST_FILE, 0, format!("no shard has rank {rank}"))),
+    }
+}

@@ -1,0 +1,114 @@
+//! Tests of the name shard: against a sorted table, over names of every shape.
+
+use super::*;
+use crate::words::WordCounter;
+use proptest::prelude::*;
+
+#[track_caller]
+fn check(mut rows: Vec<(String, i64)>, asked: &[String]) {
+    rows.sort_unstable();
+    rows.dedup();
+    let mut counter = WordCounter::default();
+    // Only some of the tokens get a code, so that coded and written-out ones mix.
+    for pair in rows.windows(2).step_by(2) {
+        counter.count(pair[0].0.as_bytes(), pair[1].0.as_bytes());
+    }
+    let words = Arc::new(counter.into_words());
+    let folder = tempfile::tempdir().unwrap();
+    let range = RowidRange { min: i64::MIN, max: i64::MAX };
+    let mut writer = NameShardWriter::create(folder.path(), 1, range, Arc::clone(&words)).unwrap();
+    rows.iter().for_each(|(name, rowid)| writer.push(name.as_bytes(), *rowid).unwrap());
+    let (keys, rowids) = writer.finish().unwrap();
+    let shard = NameShard::open(folder.path(), &keys, &rowids, 1).unwrap();
+    assert_eq!(shard.first(), rows[0].0.as_bytes());
+    let own = rows.iter().map(|row| &row.0);
+    for name in own.chain(asked) {
+        let rank = rows.partition_point(|row| row.0 < *name) as u64;
+        let expected = Place { rank, rows: rows.iter().filter(|row| row.0 == *name).count() as u64 };
+        assert_eq!(shard.find(&words, name.as_bytes()).unwrap(), expected, "{name}");
+    }
+    let mut all = Vec::new();
+    shard
+        .for_each(&words, |rank, name, count| {
+            for rank in rank..rank + count {
+                all.push((String::from_utf8(name.to_vec()).unwrap(), shard.rowids().get(rank)?));
+            }
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(all, rows);
+}
+
+#[test]
+fn tokens_keep_particles_with_their_word() {
+    #[track_caller]
+    fn split(name: &str, expected: &[&str]) {
+        let found: Vec<_> = tokens(name.as_bytes()).map(|token| std::str::from_utf8(token).unwrap()).collect();
+        assert_eq!(found, expected);
+        assert_eq!(found.join(" "), name);
+    }
+    split("ANA", &["ANA"]);
+    split("ANA DA SILVA E SOUZA", &["ANA", "DA SILVA", "E SOUZA"]);
+    split("ANA DA", &["ANA", "DA"]);
+    split("DA DA SILVA", &["DA DA", "SILVA"]);
+    split("", &[]);
+}
+
+#[test]
+fn separators_are_short_and_between() {
+    #[track_caller]
+    fn between(last: &str, next: &str, expected: &str) {
+        let end = separator(last.as_bytes(), next.as_bytes());
+        assert!(end.as_slice() >= last.as_bytes() && end.as_slice() < next.as_bytes());
+        assert_eq!(end, expected.as_bytes());
+    }
+    between("MARIA SILVA", "MARIA SOUZA", "MARIA SJ");
+    between("ANA", "ANA LIMA", "ANA");
+    between("ANA LIMA", "ANB", "ANA!");
+    between("A", "B", "A");
+    between("AZZ", "B", "A[");
+}
+
+#[test]
+fn many_rows_of_one_name_and_long_names() {
+    check((0..5000).map(|i| (format!("ANA {}", i / 900), i)).collect(), &["ANA".into(), "ANA 9".into(), "Z".into()]);
+    check((0..40).map(|i| ("X".repeat(1000 * (i + 1)), 0)).collect(), &["X".into(), "X".repeat(50_000)]);
+    let wordy = |i: usize| (vec!["DE"; i].join(" ") + " A", 1);
+    check((1..60).map(wordy).collect(), &["DE DE".into()]);
+}
+
+#[test]
+fn codes_of_every_length() {
+    // 20,000 tokens, each met twice, need codes of one, two and three bytes.
+    let rows = (0..20_000).flat_map(|i| [(format!("A W{i:05}"), 1), (format!("B W{i:05}"), 1)]).collect();
+    check(rows, &["A W99999".into()]);
+}
+
+#[test]
+fn out_of_order_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = Arc::new(Words::default());
+    let mut writer = NameShardWriter::create(folder.path(), 0, RowidRange { min: 0, max: 9 }, words).unwrap();
+    assert!(matches!(writer.push(b"", 1), Err(IndexError::Order { .. })));
+    writer.push(b"B", 1).unwrap();
+    assert!(matches!(writer.push(b"B", 1), Err(IndexError::Order { .. })));
+    assert!(matches!(writer.push(b"A", 2), Err(IndexError::Order { .. })));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn finds_what_a_sorted_table_finds(
+        rows in prop::collection::vec(("[ABØ]{1,3}( (DA |E )?[ABØ]{1,2}){0,9}", 0..20_i64), 1..400),
+        asked in prop::collection::vec("[ABCØ]{0,3}( [ABØ]{0,2}){0,3}", 30),
+    ) {
+        check(rows, &asked);
+    }
+
+    #[test]
+    fn any_block_is_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let words = Words::default();
+        let mut names = Names { words: &words, rest: &bytes, name: Vec::new(), ends: Vec::new() };
+        while names.next().is_some() {}
+    }
+}

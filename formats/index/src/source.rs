@@ -1,0 +1,189 @@
+//! `Source`: which database file, table and columns a generation was built from, so that it is never asked about another one.
+//!
+//! Only the file's bytes are looked at: the hundred-byte header that the SQLite file format documents, the length, and a hash of sampled
+//! pages. No SQL.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::manifest::hexadecimal;
+
+/// Pages that are hashed: the first, the last, and others evenly between. Some 64 random reads on a cold start.
+const SAMPLED_PAGES: u64 = 64;
+
+/// The header of a SQLite file, <https://www.sqlite.org/fileformat2.html#the_database_header>.
+const SQLITE_HEADER_BYTES: usize = 100;
+const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// Identity of a table in a database file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// The table.
+    pub table: String,
+    /// The column with the CPF.
+    pub cpf_column: String,
+    /// The column with the name.
+    pub name_column: String,
+    /// The file.
+    pub file: SourceFile,
+}
+
+/// Identity of a database file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceFile {
+    /// Its length.
+    pub bytes: u64,
+    /// Bytes of a page.
+    pub page_bytes: u32,
+    /// Pages, as the header says.
+    pub pages: u32,
+    /// SQLite's counter of changes.
+    pub change_counter: u32,
+    /// SQLite's counter of schema changes.
+    pub schema_cookie: u32,
+    /// xxh3 of sampled pages: two registries may agree in every counter.
+    #[serde(with = "hexadecimal")]
+    pub sample: u64,
+}
+
+/// Why a file cannot be a source.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The operating system refused.
+    #[error("cannot read the database: {0}")]
+    Io(#[from] io::Error),
+    /// It does not begin like a SQLite database.
+    #[error("the file is no SQLite database")]
+    NotADatabase,
+    /// Changes lie beside it that are not in it yet.
+    #[error(
+        "the database has changes in its `{0}` file that are not in it yet; close the programs that use it, run \
+         `sqlite3 DATABASE 'PRAGMA wal_checkpoint(TRUNCATE)'`, and try again"
+    )]
+    Pending(&'static str),
+}
+
+impl SourceFile {
+    /// Reads the identity of the database at `path`.
+    ///
+    /// # Errors
+    /// [`SourceError`]: unreadable, no database, or with changes that wait in a write-ahead log or a rollback journal.
+    pub fn read(path: &Path) -> Result<Self, SourceError> {
+        refuse_pending(path)?;
+        let mut file = File::open(path)?;
+        let bytes = file.metadata()?.len();
+        let mut header = [0; SQLITE_HEADER_BYTES];
+        file.read_exact(&mut header).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => SourceError::NotADatabase,
+            _ => SourceError::Io(error),
+        })?;
+        if header[..16] != *SQLITE_MAGIC {
+            return Err(SourceError::NotADatabase);
+        }
+        let number = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let page_bytes = match u32::from(u16::from_be_bytes([header[16], header[17]])) {
+            1 => 65_536,
+            size if size.is_power_of_two() && size >= 512 => size,
+            _ => return Err(SourceError::NotADatabase),
+        };
+        Ok(Self {
+            bytes,
+            page_bytes,
+            pages: number(28),
+            change_counter: number(24),
+            schema_cookie: number(40),
+            sample: sample(&file, bytes, page_bytes)?,
+        })
+    }
+
+    /// Whether the database at `path` is in write-ahead mode.
+    ///
+    /// # Errors
+    /// An unreadable file.
+    pub fn is_wal(path: &Path) -> io::Result<bool> {
+        let mut versions = [0; 2];
+        File::open(path)?.read_exact_at(&mut versions, 18)?;
+        Ok(versions == [2, 2])
+    }
+}
+
+/// Refuses a database beside which changes wait. A rollback journal whose first byte is zero is one that was ended.
+fn refuse_pending(path: &Path) -> Result<(), SourceError> {
+    for suffix in ["-wal", "-journal"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        let mut first = [0];
+        match File::open(PathBuf::from(name)).and_then(|file| file.read_at(&mut first, 0)) {
+            Ok(0) => {}
+            Ok(_) if suffix == "-journal" && first == [0] => {}
+            Ok(_) => return Err(SourceError::Pending(suffix)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn sample(file: &File, bytes: u64, page_bytes: u32) -> io::Result<u64> {
+    let mut hash = Xxh3::new();
+    let mut page = vec![0; page_bytes as usize];
+    let pages = bytes / u64::from(page_bytes);
+    let sampled = pages.min(SAMPLED_PAGES);
+    for i in 0..sampled {
+        // The first sample is page 0 and the last one the last page.
+        let at = if sampled == 1 { 0 } else { i * (pages - 1) / (sampled - 1) };
+        file.read_exact_at(&mut page, at * u64::from(page_bytes))?;
+        hash.update(&page);
+    }
+    Ok(hash.digest())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn database(folder: &Path, page: u8) -> PathBuf {
+        let mut bytes = vec![page; 1024 * 100];
+        bytes[..16].copy_from_slice(SQLITE_MAGIC);
+        bytes[16..18].copy_from_slice(&1024_u16.to_be_bytes());
+        bytes[24..28].copy_from_slice(&7_u32.to_be_bytes());
+        let path = folder.join("x.db");
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    #[test]
+    fn equal_counters_do_not_make_equal_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = SourceFile::read(&database(folder.path(), 1)).unwrap();
+        assert_eq!((one.page_bytes, one.change_counter, one.bytes), (1024, 7, 102_400));
+        assert_eq!(one, SourceFile::read(&database(folder.path(), 1)).unwrap());
+        assert_ne!(one.sample, SourceFile::read(&database(folder.path(), 2)).unwrap().sample);
+    }
+
+    #[test]
+    fn what_is_no_source() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = database(folder.path(), 1);
+        let beside = |suffix: &str| folder.path().join(format!("x.db{suffix}"));
+        std::fs::write(beside("-wal"), "").unwrap();
+        std::fs::write(beside("-journal"), [0; 512]).unwrap();
+        SourceFile::read(&path).unwrap();
+        std::fs::write(beside("-wal"), "w").unwrap();
+        assert!(matches!(SourceFile::read(&path), Err(SourceError::Pending("-wal"))));
+        std::fs::write(beside("-wal"), "").unwrap();
+        std::fs::write(beside("-journal"), [0xd9; 512]).unwrap();
+        assert!(matches!(SourceFile::read(&path), Err(SourceError::Pending("-journal"))));
+        for content in [&b""[..], b"SQLite format 3", &[0; 4096]] {
+            std::fs::remove_file(beside("-journal")).ok();
+            std::fs::write(&path, content).unwrap();
+            assert!(matches!(SourceFile::read(&path), Err(SourceError::NotADatabase)));
+        }
+    }
+}

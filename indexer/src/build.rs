@@ -1,0 +1,325 @@
+//! The build, from the first look at the database to the published generation.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Instant, SystemTime};
+use std::{io, thread};
+
+use balcao_index::{
+    Build, CpfShardWriter, FORMAT_VERSION, IndexError, Manifest, NameShardWriter, RowidRange, ShardEntry, Source,
+    SourceError, SourceFile, Words,
+};
+use balcao_record::NORMALIZATION_VERSION;
+use balcao_registry::{Access, RegistryError, Table, TableName, open};
+use rusqlite::Connection;
+use serde::Serialize;
+
+use crate::anomaly::Anomaly;
+use crate::merge::{Merge, bounds};
+use crate::progress::Progress;
+use crate::run::{Run, RunKey};
+use crate::scan::{Scanned, scan, spill_message};
+
+/// The least memory that a build takes: below it the batches are too small to be worth sorting.
+pub const MEMORY_MIN: u64 = 16 << 20;
+
+/// What to build.
+#[derive(Clone, Debug)]
+pub struct BuildPlan {
+    /// The database.
+    pub db: PathBuf,
+    /// The index's folder.
+    pub index: PathBuf,
+    /// Table and columns.
+    pub table: TableName,
+    /// Shards of each of the two indexes; one for each core without it.
+    pub shards: Option<NonZero<usize>>,
+    /// Bytes of memory to stay within, at least [`MEMORY_MIN`].
+    pub memory: u64,
+}
+
+/// What was built.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// The published generation.
+    pub generation: String,
+    /// Rows of the table.
+    pub rows: u64,
+    /// Rows with a CPF key.
+    pub cpf_rows: u64,
+    /// Rows with a name key.
+    pub name_rows: u64,
+    /// Anomalies by kind.
+    pub anomalies: BTreeMap<String, u64>,
+    /// Bytes of the generation's files, the manifest not counted.
+    pub bytes: u64,
+    /// Bytes that went through the spill file.
+    pub spilled_bytes: u64,
+    /// Seconds from the first look at the database to publication.
+    pub seconds: f64,
+}
+
+/// Why nothing was built. The former generation stays.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The database cannot be a source.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The table cannot be read.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The index cannot be written.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// Runs cannot be spilled.
+    #[error("{}", spill_message(.0))]
+    Spill(#[source] io::Error),
+    /// Someone wrote to the database during the build.
+    #[error("the database changed while it was read; stop what writes to it and build again")]
+    Changed,
+    /// Less memory than a build takes.
+    #[error("a build needs at least {} MiB of memory; raise --memory", MEMORY_MIN >> 20)]
+    Memory,
+    /// A thread panicked.
+    #[error("a thread of the build failed; this is a defect, please report it")]
+    Thread,
+}
+
+/// Builds one generation and publishes it.
+///
+/// # Errors
+/// [`BuildError`]; what was served before still is.
+pub fn build(plan: &BuildPlan, progress: &dyn Progress) -> Result<Summary, BuildError> {
+    let began = Instant::now();
+    if plan.memory < MEMORY_MIN {
+        return Err(BuildError::Memory);
+    }
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let source_file = SourceFile::read(&plan.db)?;
+    let connections = connect(&plan.db, threads)?;
+    let table = Table::describe(&connections[0], &plan.table)?;
+    let span = table.rowid_range(&connections[0])?;
+    let generation = Build::begin(&plan.index)?;
+    progress.stage("reading");
+    let (scanned, spilled_bytes) = match span {
+        Some(span) => scan(connections, &table, span, plan.memory, &generation.folder(), progress)?,
+        None => (Scanned::empty(), 0),
+    };
+    let range = span.map_or(RowidRange { min: 0, max: 0 }, |(min, max)| RowidRange { min, max });
+    let shards = plan.shards.map_or(threads, NonZero::get);
+    let manifest = Writer { generation: &generation, range, shards, threads, progress }.write(
+        scanned,
+        Source {
+            table: table.name.clone(),
+            cpf_column: table.columns[table.cpf_at].clone(),
+            name_column: table.columns[table.name_at].clone(),
+            file: source_file.clone(),
+        },
+    )?;
+    if SourceFile::read(&plan.db)? != source_file {
+        return Err(BuildError::Changed);
+    }
+    generation.check(&manifest)?;
+    generation.publish(&manifest)?;
+    Ok(Summary {
+        rows: manifest.rows,
+        cpf_rows: manifest.cpf_rows,
+        name_rows: manifest.name_rows,
+        bytes: manifest.files().map(|file| file.bytes).sum(),
+        anomalies: manifest.anomalies,
+        generation: manifest.generation,
+        spilled_bytes,
+        seconds: began.elapsed().as_secs_f64(),
+    })
+}
+
+/// Opens a connection for each thread, all within one state of the database.
+pub(crate) fn connect(db: &Path, threads: usize) -> Result<Vec<Connection>, BuildError> {
+    // A reader of a database in write-ahead mode would have to create files beside it: it is read as it lies there, since nothing waits in a
+    // log, and the check at the end sees any change. Otherwise SQLite's shared locks keep writers out while it is read.
+    let access = if SourceFile::is_wal(db).map_err(SourceError::Io)? { Access::Immutable } else { Access::Locked };
+    let connect = || -> Result<Connection, RegistryError> {
+        let connection = open(db, access)?;
+        connection.execute_batch("BEGIN")?;
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))?;
+        Ok(connection)
+    };
+    Ok((0..threads).map(|_| connect()).collect::<Result<_, _>>()?)
+}
+
+/// Writes the files of a generation.
+struct Writer<'a> {
+    generation: &'a Build,
+    range: RowidRange,
+    shards: usize,
+    threads: usize,
+    progress: &'a dyn Progress,
+}
+
+/// A shard to be written: which part of which index.
+enum Job {
+    Cpf(usize),
+    Name(usize),
+}
+
+impl Writer<'_> {
+    fn write(&self, scanned: Scanned, source: Source) -> Result<Manifest, BuildError> {
+        self.progress.stage("writing");
+        let words = Arc::new(scanned.words.into_words());
+        let words_entry = words.write(&self.generation.folder())?;
+        let anomalies_file = self.write_anomalies(&scanned.anomalies)?;
+        let (cpf, names) = self.write_shards(&scanned.cpf, &scanned.names, &words)?;
+        let built_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let counted = Anomaly::ALL.iter().zip(scanned.counts).filter(|&(_, count)| count > 0);
+        Ok(Manifest {
+            format_version: FORMAT_VERSION,
+            normalization_version: NORMALIZATION_VERSION,
+            generation: self.generation.name().to_owned(),
+            former: self.generation.former().map(str::to_owned),
+            built_at,
+            source,
+            rows: scanned.rows,
+            cpf_rows: scanned.cpf.iter().map(|run| run.rows).sum(),
+            name_rows: scanned.names.iter().map(|run| run.rows).sum(),
+            anomalies: counted.map(|(kind, count)| (kind.as_str().to_owned(), count)).collect(),
+            words: words_entry,
+            cpf,
+            names,
+            anomalies_file,
+        })
+    }
+
+    /// Writes all shards, as many at once as there are threads.
+    fn write_shards(
+        &self,
+        cpf: &[Run<u64>],
+        names: &[Run<Vec<u8>>],
+        words: &Arc<Words>,
+    ) -> Result<(Vec<ShardEntry>, Vec<ShardEntry>), BuildError> {
+        let (cpf_bounds, name_bounds) = (bounds(cpf, self.shards), bounds(names, self.shards));
+        let count = |rows: u64, bounds: usize| if rows == 0 { 0 } else { bounds + 1 };
+        let cpf_shards = count(cpf.iter().map(|run| run.rows).sum(), cpf_bounds.len());
+        let name_shards = count(names.iter().map(|run| run.rows).sum(), name_bounds.len());
+        // The dear ones first, so that no thread is left with one at the end.
+        let jobs: Vec<Job> = (0..name_shards).map(Job::Name).chain((0..cpf_shards).map(Job::Cpf)).collect();
+        let total = cpf.iter().map(|run| run.rows).chain(names.iter().map(|run| run.rows)).sum();
+        let written = Written { rows: AtomicU64::new(0), total, progress: self.progress };
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<Vec<(usize, ShardEntry)>, BuildError> {
+            let mut done = Vec::new();
+            while let Some((number, job)) = take(&jobs, &next) {
+                let entry = match job {
+                    Job::Cpf(shard) => self.write_cpf(cpf, &cpf_bounds, *shard, &written),
+                    Job::Name(shard) => self.write_names(names, &name_bounds, *shard, words, &written),
+                };
+                done.push((number, entry.inspect_err(|_| next.store(jobs.len(), Ordering::Relaxed))?));
+            }
+            Ok(done)
+        };
+        let results: Vec<_> = thread::scope(|scope| {
+            let handles: Vec<_> = (0..self.threads.min(jobs.len())).map(|_| scope.spawn(work)).collect();
+            handles.into_iter().map(|handle| handle.join().unwrap_or(Err(BuildError::Thread))).collect()
+        });
+        let mut entries = Vec::with_capacity(jobs.len());
+        for result in results {
+            entries.extend(result?);
+        }
+        entries.sort_unstable_by_key(|(number, _)| *number);
+        let mut entries = entries.into_iter().map(|(_, entry)| entry);
+        let names = entries.by_ref().take(name_shards).collect();
+        Ok((entries.collect(), names))
+    }
+
+    fn write_cpf(
+        &self,
+        runs: &[Run<u64>],
+        bounds: &[u64],
+        shard: usize,
+        written: &Written<'_>,
+    ) -> Result<ShardEntry, BuildError> {
+        let mut writer = CpfShardWriter::create(&self.generation.folder(), shard as u32, self.range)?;
+        let push = |code: &u64, rowid| writer.push(*code, rowid);
+        self.merge(runs, bounds, shard, written, push)?;
+        let (keys, rows) = writer.finish()?;
+        Ok(ShardEntry { keys, rows })
+    }
+
+    fn write_names(
+        &self,
+        runs: &[Run<Vec<u8>>],
+        bounds: &[Vec<u8>],
+        shard: usize,
+        words: &Arc<Words>,
+        written: &Written<'_>,
+    ) -> Result<ShardEntry, BuildError> {
+        let folder = self.generation.folder();
+        let mut writer = NameShardWriter::create(&folder, shard as u32, self.range, Arc::clone(words))?;
+        let push = |name: &Vec<u8>, rowid| writer.push(name, rowid);
+        self.merge(runs, bounds, shard, written, push)?;
+        let (keys, rows) = writer.finish()?;
+        Ok(ShardEntry { keys, rows })
+    }
+
+    /// Feeds a shard's keys with their rowids to `push`, in order.
+    fn merge<K: RunKey>(
+        &self,
+        runs: &[Run<K>],
+        bounds: &[K],
+        shard: usize,
+        written: &Written<'_>,
+        mut push: impl FnMut(&K, i64) -> Result<(), IndexError>,
+    ) -> Result<(), BuildError> {
+        let from = shard.checked_sub(1).and_then(|before| bounds.get(before));
+        let mut merge = Merge::new(runs, from, bounds.get(shard)).map_err(BuildError::Spill)?;
+        let mut since = 0;
+        while let Some((key, row)) = merge.current() {
+            push(key, self.range.min.wrapping_add(row as i64))?;
+            merge.advance().map_err(BuildError::Spill)?;
+            since += 1;
+            if since == Written::STEP {
+                written.add(since);
+                since = 0;
+            }
+        }
+        written.add(since);
+        Ok(())
+    }
+
+    fn write_anomalies(&self, runs: &[Run<u64>]) -> Result<balcao_index::FileEntry, BuildError> {
+        let mut file = self.generation.anomalies()?;
+        let mut merge = Merge::new(runs, None, None).map_err(BuildError::Spill)?;
+        while let Some((&row, kind)) = merge.current() {
+            let kind = Anomaly::ALL.get(kind as usize).ok_or(BuildError::Thread)?;
+            file.push(self.range.min.wrapping_add(row as i64), kind.as_str())?;
+            merge.advance().map_err(BuildError::Spill)?;
+        }
+        Ok(file.finish()?)
+    }
+}
+
+/// The next job that no thread has taken.
+fn take<'a, T>(jobs: &'a [T], next: &AtomicUsize) -> Option<(usize, &'a T)> {
+    let number = next.fetch_add(1, Ordering::Relaxed);
+    jobs.get(number).map(|job| (number, job))
+}
+
+/// How many keys are written.
+struct Written<'a> {
+    rows: AtomicU64,
+    total: u64,
+    progress: &'a dyn Progress,
+}
+
+impl Written<'_> {
+    /// Keys between two reports.
+    const STEP: u64 = 65_536;
+
+    fn add(&self, rows: u64) {
+        let done = self.rows.fetch_add(rows, Ordering::Relaxed) + rows;
+        self.progress.rows(rows, done as f64 / self.total.max(1) as f64);
+    }
+}

@@ -1,0 +1,66 @@
+//! What a generation holds: rows, and bytes by part.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use balcao_index::{FileEntry, Generation, IndexError};
+use serde::Serialize;
+
+/// What a generation holds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Stats {
+    /// The generation.
+    pub generation: String,
+    /// When it was built, in seconds since 1970-01-01 UTC.
+    pub built_at: u64,
+    /// The indexed table.
+    pub table: String,
+    /// Rows of the table.
+    pub rows: u64,
+    /// Rows with a CPF key.
+    pub cpf_rows: u64,
+    /// Rows with a name key.
+    pub name_rows: u64,
+    /// Shards of the two indexes.
+    pub shards: (usize, usize),
+    /// Anomalies by kind.
+    pub anomalies: BTreeMap<String, u64>,
+    /// Bytes by part.
+    pub bytes: BTreeMap<&'static str, u64>,
+    /// Bytes of all parts.
+    pub bytes_total: u64,
+    /// Bytes of all parts for each row of the table.
+    pub bytes_per_row: f64,
+}
+
+/// Reads what the current generation of the folder `index` holds.
+///
+/// # Errors
+/// [`IndexError`] where it cannot be opened.
+pub fn stats(index: &Path) -> Result<Stats, IndexError> {
+    let generation = Generation::open_current(index)?;
+    let manifest = generation.manifest();
+    let sum = |files: &mut dyn Iterator<Item = &FileEntry>| files.map(|file| file.bytes).sum::<u64>();
+    let bytes = BTreeMap::from([
+        ("cpf_keys", sum(&mut manifest.cpf.iter().map(|shard| &shard.keys))),
+        ("cpf_rowids", sum(&mut manifest.cpf.iter().map(|shard| &shard.rows))),
+        ("name_keys", sum(&mut manifest.names.iter().map(|shard| &shard.keys))),
+        ("name_rowids", sum(&mut manifest.names.iter().map(|shard| &shard.rows))),
+        ("words", manifest.words.bytes),
+        ("anomalies", manifest.anomalies_file.bytes),
+    ]);
+    let bytes_total = bytes.values().sum();
+    Ok(Stats {
+        generation: manifest.generation.clone(),
+        built_at: manifest.built_at,
+        table: manifest.source.table.clone(),
+        rows: manifest.rows,
+        cpf_rows: manifest.cpf_rows,
+        name_rows: manifest.name_rows,
+        shards: (manifest.cpf.len(), manifest.names.len()),
+        anomalies: manifest.anomalies.clone(),
+        bytes,
+        bytes_total,
+        bytes_per_row: bytes_total as f64 / manifest.rows.max(1) as f64,
+    })
+}

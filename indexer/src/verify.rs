@@ -1,0 +1,195 @@
+//! `indexer verify`: the generation by itself, and with the database beside it: every row is found by its keys.
+
+use std::num::NonZero;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use balcao_index::{Generation, IndexError, Part, SourceError, SourceFile, Verified};
+use balcao_record::NameKey;
+use balcao_registry::{RegistryError, Table, TableName, cell};
+use rusqlite::Connection;
+
+use crate::build::{BuildError, connect};
+use crate::progress::Progress;
+use crate::ranges::Ranges;
+
+/// Rows between two looks at whether another thread is idle.
+const ROWS_BETWEEN_SHARING: u64 = 256;
+
+/// Why an index does not hold.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// The generation itself.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The database cannot be read.
+    #[error(transparent)]
+    Database(#[from] BuildError),
+    /// It is another database, or it was changed.
+    #[error("the database is not the one that was indexed, or it was changed since; build the index again")]
+    OtherDatabase,
+    /// A row is not where its keys say.
+    #[error("row {rowid} is not found by its {key}; build the index again")]
+    Missing {
+        /// The row.
+        rowid: i64,
+        /// `CPF` or `name`.
+        key: &'static str,
+    },
+    /// More or fewer rows than the index says.
+    #[error("the table has {found} rows with a {key}, the index has {expected}; build the index again")]
+    Count {
+        /// `CPF` or `name`.
+        key: &'static str,
+        /// In the table.
+        found: u64,
+        /// In the index.
+        expected: u64,
+    },
+}
+
+/// Verifies the current generation of the folder `index`; with `db`, against the database too.
+///
+/// # Errors
+/// [`VerifyError`] names file and place, or the row, of the first fault.
+pub fn verify(index: &Path, db: Option<&Path>, progress: &dyn Progress) -> Result<Verified, VerifyError> {
+    let generation = Generation::open_current(index)?;
+    let verified = balcao_index::verify(&generation)?;
+    if let Some(db) = db {
+        verify_database(&generation, db, progress)?;
+    }
+    Ok(verified)
+}
+
+fn verify_database(generation: &Generation, db: &Path, progress: &dyn Progress) -> Result<(), VerifyError> {
+    let manifest = generation.manifest();
+    if SourceFile::read(db).map_err(BuildError::from)? != manifest.source.file {
+        return Err(VerifyError::OtherDatabase);
+    }
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let connections = connect(db, threads)?;
+    let name = TableName {
+        table: manifest.source.table.clone(),
+        cpf_column: manifest.source.cpf_column.clone(),
+        name_column: manifest.source.name_column.clone(),
+    };
+    let table = Table::describe(&connections[0], &name).map_err(BuildError::from)?;
+    let counts = Counts::default();
+    if let Some(span) = table.rowid_range(&connections[0]).map_err(BuildError::from)? {
+        progress.stage("rows");
+        let ranges = Ranges::new(span, threads);
+        let rows = manifest.rows;
+        let checker = Checker { generation, table: &table, ranges: &ranges, counts: &counts, rows, progress };
+        let results: Vec<Result<(), VerifyError>> = thread::scope(|scope| {
+            let check = |connection| {
+                let checker = &checker;
+                scope.spawn(move || checker.check(&connection).inspect_err(|_| checker.ranges.abandon()))
+            };
+            let handles: Vec<_> = connections.into_iter().map(check).collect();
+            let join = |handle: thread::ScopedJoinHandle<'_, _>| {
+                handle.join().unwrap_or(Err(VerifyError::Database(BuildError::Thread)))
+            };
+            handles.into_iter().map(join).collect()
+        });
+        results.into_iter().collect::<Result<(), _>>()?;
+    }
+    // Each row was found by its keys: with equal counts the index holds nothing else.
+    for (key, found, expected) in [("CPF", &counts.cpf, manifest.cpf_rows), ("name", &counts.names, manifest.name_rows)]
+    {
+        let found = found.load(Ordering::Relaxed);
+        if found != expected {
+            return Err(VerifyError::Count { key, found, expected });
+        }
+    }
+    match SourceFile::read(db) {
+        Ok(file) if file == manifest.source.file => Ok(()),
+        Ok(_) => Err(BuildError::Changed.into()),
+        Err(error) => Err(BuildError::from(error).into()),
+    }
+}
+
+/// Rows with keys, as the table has them.
+#[derive(Default)]
+struct Counts {
+    cpf: AtomicU64,
+    names: AtomicU64,
+    rows: AtomicU64,
+}
+
+struct Checker<'a> {
+    generation: &'a Generation,
+    table: &'a Table,
+    ranges: &'a Ranges,
+    counts: &'a Counts,
+    rows: u64,
+    progress: &'a dyn Progress,
+}
+
+impl Checker<'_> {
+    fn check(&self, connection: &Connection) -> Result<(), VerifyError> {
+        let read = |error: rusqlite::Error| VerifyError::Database(RegistryError::from(error).into());
+        let mut statement = connection.prepare(&self.table.scan_sql()).map_err(read)?;
+        let mut key = String::new();
+        while let Some((start, mut end)) = self.ranges.next() {
+            let mut rows = statement.query([start, end]).map_err(read)?;
+            let mut since = 0;
+            while let Some(row) = rows.next().map_err(read)? {
+                let rowid: i64 = row.get(0).map_err(read)?;
+                if rowid > end {
+                    break;
+                }
+                if let Some(cpf) = cell(row.get_ref(1).map_err(read)?).cpf() {
+                    self.find(Part::Cpf, self.generation.cpf_ranks(cpf)?, rowid)?;
+                    self.counts.cpf.fetch_add(1, Ordering::Relaxed);
+                }
+                if cell(row.get_ref(2).map_err(read)?).name_key(&mut key) == NameKey::Key {
+                    self.find(Part::Name, self.generation.name_ranks(&key)?, rowid)?;
+                    self.counts.names.fetch_add(1, Ordering::Relaxed);
+                }
+                since += 1;
+                if since == ROWS_BETWEEN_SHARING {
+                    self.report(since);
+                    since = 0;
+                    if self.ranges.is_abandoned() {
+                        return Ok(());
+                    }
+                    if let Some(nearer) = rowid.checked_add(1).and_then(|next| self.ranges.share(next, end)) {
+                        end = nearer;
+                    }
+                }
+            }
+            self.report(since);
+        }
+        Ok(())
+    }
+
+    fn report(&self, rows: u64) {
+        let done = self.counts.rows.fetch_add(rows, Ordering::Relaxed) + rows;
+        self.progress.rows(rows, done as f64 / self.rows.max(1) as f64);
+    }
+
+    /// Finds `rowid` among the ranks of its key, which are in the order of rowids.
+    fn find(&self, part: Part, ranks: Range<u64>, rowid: i64) -> Result<(), VerifyError> {
+        let (mut low, mut high) = (ranks.start, ranks.end);
+        while low < high {
+            let middle = u64::midpoint(low, high);
+            let found = self.generation.rowid(part, middle)?;
+            match found.cmp(&rowid) {
+                std::cmp::Ordering::Equal => return Ok(()),
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        let key = if part == Part::Cpf { "CPF" } else { "name" };
+        Err(VerifyError::Missing { rowid, key })
+    }
+}
+
+impl From<SourceError> for VerifyError {
+    fn from(error: SourceError) -> Self {
+        Self::Database(error.into())
+    }
+}

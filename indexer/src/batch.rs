@@ -132,7 +132,7 @@ mod tests {
             batch.push(name.as_bytes(), 100 - row as u64);
         }
         let run = batch.sort(&mut WordCounter::default(), true);
-        let mut reader = run.read(None, None).unwrap();
+        let mut reader = run.read(None, None, 100).unwrap();
         let mut found = Vec::new();
         while let Some((name, row)) = reader.current() {
             found.push((String::from_utf8(name.clone()).unwrap(), row));

@@ -20,7 +20,7 @@ use serde::Serialize;
 use crate::anomaly::Anomaly;
 use crate::merge::{Merge, bounds};
 use crate::progress::Progress;
-use crate::run::{Run, RunKey};
+use crate::run::{READ_BYTES, Run, RunKey};
 use crate::scan::{Scanned, scan, spill_message};
 
 /// The least memory that a build takes: below it the batches are too small to be worth sorting.
@@ -111,7 +111,7 @@ pub fn build(plan: &BuildPlan, progress: &dyn Progress) -> Result<Summary, Build
     };
     let range = span.map_or(RowidRange { min: 0, max: 0 }, |(min, max)| RowidRange { min, max });
     let shards = plan.shards.map_or(threads, NonZero::get);
-    let manifest = Writer { generation: &generation, range, shards, threads, progress }.write(
+    let manifest = Writer { generation: &generation, range, shards, threads, memory: plan.memory, progress }.write(
         scanned,
         Source {
             table: table.name.clone(),
@@ -157,6 +157,7 @@ struct Writer<'a> {
     range: RowidRange,
     shards: usize,
     threads: usize,
+    memory: u64,
     progress: &'a dyn Progress,
 }
 
@@ -274,7 +275,8 @@ impl Writer<'_> {
         mut push: impl FnMut(&K, i64) -> Result<(), IndexError>,
     ) -> Result<(), BuildError> {
         let from = shard.checked_sub(1).and_then(|before| bounds.get(before));
-        let mut merge = Merge::new(runs, from, bounds.get(shard)).map_err(BuildError::Spill)?;
+        let mut merge =
+            Merge::new(runs, from, bounds.get(shard), self.read_bytes(runs.len())).map_err(BuildError::Spill)?;
         let mut since = 0;
         while let Some((key, row)) = merge.current() {
             push(key, self.range.min.wrapping_add(row as i64))?;
@@ -289,9 +291,15 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// An eighth of the memory is for the buffers of spilled runs: each thread reads all of them at once.
+    fn read_bytes(&self, runs: usize) -> usize {
+        let share = self.memory / 8 / (runs.max(1) * self.threads) as u64;
+        (share as usize).clamp(*READ_BYTES.start(), *READ_BYTES.end())
+    }
+
     fn write_anomalies(&self, runs: &[Run<u64>]) -> Result<balcao_index::FileEntry, BuildError> {
         let mut file = self.generation.anomalies()?;
-        let mut merge = Merge::new(runs, None, None).map_err(BuildError::Spill)?;
+        let mut merge = Merge::new(runs, None, None, self.read_bytes(runs.len())).map_err(BuildError::Spill)?;
         while let Some((&row, kind)) = merge.current() {
             let kind = Anomaly::ALL.get(kind as usize).ok_or(BuildError::Thread)?;
             file.push(self.range.min.wrapping_add(row as i64), kind.as_str())?;

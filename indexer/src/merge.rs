@@ -26,8 +26,9 @@ pub(crate) struct Merge<'a, K> {
 
 impl<'a, K: RunKey> Merge<'a, K> {
     /// Merges the rows from the key `from`, or the beginning, to below the key `to`, or the end.
-    pub(crate) fn new(runs: &'a [Run<K>], from: Option<&K>, to: Option<&K>) -> io::Result<Self> {
-        let readers = runs.iter().map(|run| run.read(from, to.cloned())).collect::<io::Result<Vec<_>>>()?;
+    /// Spilled runs are read `read_bytes` at a time.
+    pub(crate) fn new(runs: &'a [Run<K>], from: Option<&K>, to: Option<&K>, read_bytes: usize) -> io::Result<Self> {
+        let readers = runs.iter().map(|run| run.read(from, to.cloned(), read_bytes)).collect::<io::Result<Vec<_>>>()?;
         let mut merge = Self { places: vec![usize::MAX; readers.len().max(1)], readers };
         for reader in 0..merge.readers.len() {
             merge.enter(reader);
@@ -118,7 +119,7 @@ mod tests {
         assert_eq!(bounds.len(), 3);
         let mut from = None;
         for to in bounds.iter().map(Some).chain([None]) {
-            let rows = read(&mut Merge::new(&runs, from, to).unwrap()).len();
+            let rows = read(&mut Merge::new(&runs, from, to, 64).unwrap()).len();
             assert!((30_000..45_000).contains(&rows), "{rows}");
             from = to;
         }
@@ -129,7 +130,7 @@ mod tests {
         let runs = runs(&[(0..10_000).map(|row| (5, row)).collect()]);
         assert!(bounds(&runs, 8).is_empty());
         assert!(bounds::<u64>(&[], 8).is_empty());
-        assert_eq!(Merge::<u64>::new(&[], None, None).unwrap().current(), None);
+        assert_eq!(Merge::<u64>::new(&[], None, None, 64).unwrap().current(), None);
     }
 
     proptest! {
@@ -142,8 +143,8 @@ mod tests {
             let runs = runs(&parts);
             let mut expected = parts.concat();
             expected.sort_unstable();
-            let low = read(&mut Merge::new(&runs, None, Some(&cut)).unwrap());
-            let high = read(&mut Merge::new(&runs, Some(&cut), None).unwrap());
+            let low = read(&mut Merge::new(&runs, None, Some(&cut), 64).unwrap());
+            let high = read(&mut Merge::new(&runs, Some(&cut), None, 64).unwrap());
             prop_assert!(low.iter().all(|row| row.0 < cut) && high.iter().all(|row| row.0 >= cut));
             prop_assert_eq!([low, high].concat(), expected);
         }

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Rows between two whole keys.
 pub(crate) const RESTART_ROWS: usize = 1024;
 
-/// What a reader of a spilled run reads at once.
-const READ_BYTES: usize = 64 * 1024;
+/// What a reader of a spilled run reads at once, at least and at most.
+pub(crate) const READ_BYTES: std::ops::RangeInclusive<usize> = 4 * 1024..=64 * 1024;
 
 /// The longest head of a packed row: three numbers.
 const HEAD_BYTES: usize = 30;
@@ -139,13 +139,14 @@ impl<K: RunKey> Run<K> {
     }
 
     /// Reads the rows whose keys are at or above `from`, from the beginning without it, and below `to`.
-    pub(crate) fn read(&self, from: Option<&K>, to: Option<K>) -> io::Result<RunReader<'_, K>> {
+    /// A spilled run is read `read_bytes` at a time.
+    pub(crate) fn read(&self, from: Option<&K>, to: Option<K>, read_bytes: usize) -> io::Result<RunReader<'_, K>> {
         // Rows with the key `from` may stand before the restart that has it: begin at the last restart below.
         let above = self.restarts.partition_point(|(key, _)| from.is_some_and(|from| key < from));
         let restart = above.saturating_sub(1);
         let at = self.restarts.get(restart).map_or(self.length, |(_, at)| *at);
         let left = self.rows.saturating_sub((restart * RESTART_ROWS) as u64);
-        let window = Window { bytes: &self.bytes, length: self.length, at, buffer: Vec::new(), used: 0 };
+        let window = Window { bytes: &self.bytes, length: self.length, read_bytes, at, buffer: Vec::new(), used: 0 };
         let mut reader = RunReader { window, left, until_restart: 0, key: K::empty(), row: 0, to, ended: false };
         reader.advance()?;
         while !reader.ended && from.is_some_and(|from| reader.key < *from) {
@@ -205,6 +206,7 @@ impl<K: RunKey> RunReader<'_, K> {
 struct Window<'a> {
     bytes: &'a RunBytes,
     length: u64,
+    read_bytes: usize,
     /// In the run, where the bytes behind the buffer are; of a run in memory, where the current place is.
     at: u64,
     buffer: Vec<u8>,
@@ -221,7 +223,7 @@ impl Window<'_> {
                     self.buffer.drain(..self.used);
                     self.used = 0;
                     let held = self.buffer.len();
-                    let more = wanted.max(READ_BYTES) - held;
+                    let more = wanted.max(self.read_bytes) - held;
                     let more = (self.length - self.at).min(more as u64) as usize;
                     self.buffer.resize(held + more, 0);
                     file.file.read_exact_at(&mut self.buffer[held..], start + self.at)?;
@@ -307,7 +309,7 @@ mod tests {
             let ends: Vec<Option<&K>> = cuts.iter().map(Some).chain([None]).collect();
             for &from in &ends {
                 for &to in &ends {
-                    let mut reader = run.read(from, to.cloned()).unwrap();
+                    let mut reader = run.read(from, to.cloned(), 100).unwrap();
                     let mut found = Vec::new();
                     while let Some((key, row)) = reader.current() {
                         found.push((key.clone(), row));

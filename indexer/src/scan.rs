@@ -22,6 +22,10 @@ const ROWS_BETWEEN_SHARING: u64 = 1024;
 /// Up to this many rowids every name's words are counted; beyond, a sample says the same.
 const ROWIDS_COUNTED_WHOLE: u64 = 2_000_000;
 
+/// Bytes of a batch at most. A batch that fits the processor's cache is sorted twice as fast as one of 64 MiB, and the merge hardly feels
+/// the greater number of runs.
+const BATCH_BYTES_MAX: u64 = 8 << 20;
+
 /// What a scan found.
 pub(crate) struct Scanned {
     pub(crate) cpf: Vec<Run<u64>>,
@@ -44,7 +48,7 @@ struct Budget {
 
 impl Budget {
     fn new(memory: u64, threads: usize) -> Self {
-        let share = |part: u64| (memory / part / threads as u64) as usize;
+        let share = |part: u64| (memory / part / threads as u64).min(BATCH_BYTES_MAX) as usize;
         Self { runs: memory / 2, name_batch: share(6), cpf_batch: share(16), anomaly_batch: share(64) }
     }
 }

@@ -27,5 +27,8 @@ pub const BATCH_ITEMS_MAX: usize = 1000;
 /// Rows of all items of a batch together at most: about a megabyte of reply.
 pub const BATCH_ROWS_MAX: usize = 10_000;
 
+/// Bytes of a reply at most, so that rows with huge columns cannot fill the memory; what would be longer is `too_many_rows`.
+pub const REPLY_BYTES_MAX: usize = 64 << 20;
+
 /// Requests of one connection that wait for an answer at most; at this number the connection is not read from until there is room.
 pub const IN_FLIGHT_MAX: usize = 64;

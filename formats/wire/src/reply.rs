@@ -98,6 +98,12 @@ impl<'a> RowsWriter<'a> {
         RowWriter { out: self.out, opener: b'{' }
     }
 
+    /// Bytes of the whole buffer so far.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.out.len()
+    }
+
     /// Ends the answer. `total` counts the rows of all pages, `next` is the cursor of the following one.
     pub fn finish(self, total: u64, next: Option<&str>, check_digits_warning: bool) {
         print(self.out, format_args!("],\"total\":{total},\"next\":"));

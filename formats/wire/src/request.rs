@@ -4,6 +4,7 @@
 
 use balcao_record::{Cpf, normalize};
 use std::borrow::Cow;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::code::{Code, Fault};
 use crate::cursor::Cursor;
@@ -78,6 +79,19 @@ pub enum Key {
         /// Normalised, not empty.
         name: Box<str>,
     },
+}
+
+impl Key {
+    /// A hash that tells this question from another one, for cursors.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let (kind, key) = match self {
+            Self::Cpf(cpf) => (0, &cpf.number().to_le_bytes()[..]),
+            Self::Name { r#match: Match::Exact, name } => (1, name.as_bytes()),
+            Self::Name { r#match: Match::Prefix, name } => (2, name.as_bytes()),
+        };
+        xxh3_64_with_seed(key, kind)
+    }
 }
 
 /// A key is a person's data: it never shows in a log by accident.

@@ -1,0 +1,63 @@
+//! A batch: all items are planned first, so that it is known which of them the limit of rows leaves out; then their rows are fetched on
+//! every core.
+
+use balcao_wire::limits::{BATCH_ROWS_MAX, REPLY_BYTES_MAX};
+use balcao_wire::{Code, Fault, Id, Item, write_batch, write_fault};
+use rayon::prelude::*;
+
+use crate::lookup::Plan;
+use crate::snapshot::Snapshot;
+
+/// Items that one thread answers at a time: fewer than that are not worth another thread.
+const ITEMS_AT_A_TIME: usize = 32;
+
+impl Snapshot {
+    /// Appends the reply to a batch. Items are answered on the threads of the current rayon pool.
+    pub(crate) fn answer_batch(&self, items: &[Item], id: &Id, out: &mut Vec<u8>) {
+        let start = out.len();
+        let plan = |item| self.plan_item(item);
+        let mut plans: Vec<(&Item, Result<Plan<'_>, Fault>)> =
+            items.par_iter().with_min_len(ITEMS_AT_A_TIME).map(|item| (item, plan(item))).collect();
+        cut_at_the_limit(&mut plans);
+        let parts: Vec<Vec<u8>> = plans.par_chunks(ITEMS_AT_A_TIME).map(|plans| self.write_items(plans)).collect();
+        if parts.iter().map(Vec::len).sum::<usize>() > REPLY_BYTES_MAX {
+            let fault = Fault::new(Code::TooManyRows, "the rows of this batch take more than 64 MiB; split it");
+            return Self::give_up(out, start, id, &fault);
+        }
+        let results = parts.join(&b","[..]);
+        write_batch(out, id, &results);
+    }
+
+    fn plan_item<'a>(&self, item: &'a Item) -> Result<Plan<'a>, Fault> {
+        self.plan(item.lookup.as_ref().map_err(Clone::clone)?)
+    }
+
+    fn write_items(&self, plans: &[(&Item, Result<Plan<'_>, Fault>)]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (i, (item, plan)) in plans.iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            match plan {
+                Ok(plan) => self.write_page(plan, &item.id, &mut out),
+                Err(fault) => write_fault(&mut out, &item.id, fault),
+            }
+        }
+        out
+    }
+}
+
+/// From the first item on that the limit of rows does not hold any more, every further question is `too_many_rows`.
+fn cut_at_the_limit(plans: &mut [(&Item, Result<Plan<'_>, Fault>)]) {
+    let mut rows = 0;
+    for (_, plan) in plans {
+        if let Ok(planned) = plan {
+            rows += planned.rows();
+            if rows > BATCH_ROWS_MAX {
+                rows = BATCH_ROWS_MAX + 1;
+                let message = "the batch has its 10000 rows already; ask this item again in another one";
+                *plan = Err(Fault::new(Code::TooManyRows, message));
+            }
+        }
+    }
+}

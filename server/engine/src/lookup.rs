@@ -1,0 +1,110 @@
+//! One question: from its key to the page of rows that answers it.
+
+use std::ops::Range;
+
+use balcao_index::Part;
+use balcao_wire::limits::REPLY_BYTES_MAX;
+use balcao_wire::{Code, Cursor, Fault, Id, Key, Lookup, Match, RowsWriter};
+
+use crate::rows::RowError;
+use crate::snapshot::{Snapshot, unavailable};
+
+/// A question whose ranks are known, and whose rows are not fetched yet. Making one costs some microseconds and touches only the index.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    key: &'a Key,
+    part: Part,
+    /// The ranks of this page.
+    page: Range<u64>,
+    total: u64,
+    next: Option<Cursor>,
+}
+
+impl Plan<'_> {
+    /// Rows of the page.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        (self.page.end - self.page.start) as usize
+    }
+}
+
+impl Snapshot {
+    /// Finds the ranks that answer `lookup`.
+    ///
+    /// # Errors
+    /// The fault to answer with: a cursor that does not fit, or a damaged index.
+    pub fn plan<'a>(&self, lookup: &'a Lookup) -> Result<Plan<'a>, Fault> {
+        let start = self.position(lookup)?;
+        let (part, ranks) = match &lookup.key {
+            Key::Cpf(cpf) => (Part::Cpf, self.generation.cpf_ranks(*cpf)),
+            Key::Name { r#match: Match::Exact, name } => (Part::Name, self.generation.name_ranks(name)),
+            Key::Name { r#match: Match::Prefix, name } => (Part::Name, self.generation.prefix_ranks(name)),
+        };
+        let ranks = ranks.map_err(|error| unavailable(&error))?;
+        let total = ranks.end.saturating_sub(ranks.start);
+        if start > total {
+            return Err(Fault::new(Code::BadRequest, "the cursor points beyond the answer; begin again without one"));
+        }
+        let end = total.min(start + lookup.limit as u64);
+        let next = (end < total).then(|| Cursor {
+            generation: self.generation.tag(),
+            question: lookup.key.fingerprint(),
+            position: end,
+        });
+        Ok(Plan { key: &lookup.key, part, page: ranks.start + start..ranks.start + end, total, next })
+    }
+
+    /// Fetches the rows of a plan and appends the reply.
+    pub fn write_page(&self, plan: &Plan<'_>, id: &Id, out: &mut Vec<u8>) {
+        let start = out.len();
+        if let Err(fault) = self.try_write_page(plan, id, out) {
+            Self::give_up(out, start, id, &fault);
+        }
+    }
+
+    fn try_write_page(&self, plan: &Plan<'_>, id: &Id, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let bytes_max = out.len().saturating_add(REPLY_BYTES_MAX);
+        let mut rows = RowsWriter::begin(out, id);
+        if !plan.page.is_empty() {
+            // A page has at most a thousand rowids; most have one, and then this takes no memory from the heap.
+            let mut one = [0];
+            let many: Vec<i64>;
+            let rowid = |rank| self.generation.rowid(plan.part, rank).map_err(|error| unavailable(&error));
+            let rowids = if plan.rows() == 1 {
+                one[0] = rowid(plan.page.start)?;
+                &one[..]
+            } else {
+                many = plan.page.clone().map(rowid).collect::<Result<_, _>>()?;
+                &many[..]
+            };
+            let mut reader = self.rows.reader().map_err(|error| unavailable(&error))?;
+            reader.write(rowids, plan.key, &mut rows, bytes_max).map_err(|error| match error {
+                RowError::TooLong => Fault::new(
+                    Code::TooManyRows,
+                    "the rows of this page take more than 64 MiB; ask with a smaller `limit`",
+                ),
+                error => unavailable(&error),
+            })?;
+        }
+        let warning = matches!(plan.key, Key::Cpf(cpf) if !cpf.has_right_check_digits());
+        let next = plan.next.as_ref().map(Cursor::encode);
+        rows.finish(plan.total, next.as_deref(), warning);
+        Ok(())
+    }
+
+    /// How many rows come before the page.
+    fn position(&self, lookup: &Lookup) -> Result<u64, Fault> {
+        let Some(cursor) = lookup.cursor else { return Ok(0) };
+        if cursor.generation != self.generation.tag() {
+            let message = "the cursor is of another generation of the index; begin again without one";
+            return Err(Fault::new(Code::StaleCursor, message));
+        }
+        if cursor.question != lookup.key.fingerprint() {
+            return Err(Fault::new(
+                Code::BadRequest,
+                "the cursor belongs to another question; begin again without one",
+            ));
+        }
+        Ok(cursor.position)
+    }
+}

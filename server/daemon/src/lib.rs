@@ -1,1 +1,16 @@
-//! .
+//! The server: listener, sessions, limits and logs of the desk. What is answered, and how, is the engine's; what a line means, the wire's.
+//!
+//! Only [`session`] and [`listen`] touch sockets. A conversation is fed bytes and asked for bytes, so that any other driver can hold one.
+
+pub mod args;
+
+mod config;
+mod conversation;
+mod desk;
+mod limits;
+mod listen;
+mod log;
+mod queries;
+mod serve;
+mod session;
+mod sweep;

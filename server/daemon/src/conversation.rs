@@ -1,0 +1,248 @@
+//! `Conversation`: one connection's protocol, without the connection. Bytes go in, complete lines are asked at a desk, replies come out.
+//!
+//! It holds the order of replies, the number of requests in flight, and the limits of a line. It knows no socket, no clock and no thread.
+
+use std::collections::VecDeque;
+
+use balcao_wire::limits::{IN_FLIGHT_MAX, LINE_BYTES_MAX};
+use balcao_wire::{Code, Fault, Id, Request, decode, write_fault};
+
+use crate::limits::{KEPT_BYTES, OUT_BYTES_MAX};
+
+/// Where a reply that comes later belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ticket {
+    /// Anywhere: it carries an `id`.
+    Any,
+    /// In this place among the replies without `id`.
+    Ordered(u64),
+}
+
+/// Whether a request was answered at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The reply was appended.
+    Answered,
+    /// The reply will come with the request's ticket.
+    Queued,
+}
+
+/// Who answers.
+pub(crate) trait Desk {
+    /// Answers `request` into `out`, or sees to it that its reply comes later with `ticket`.
+    fn answer(&self, request: Request, ticket: Ticket, out: &mut Vec<u8>) -> Outcome;
+}
+
+/// One connection's state.
+#[derive(Debug, Default)]
+pub(crate) struct Conversation {
+    /// Bytes that are not understood yet: lines that wait for room, and the beginning of a line.
+    backlog: Vec<u8>,
+    /// Bytes at the backlog's front that hold no line's end.
+    searched: usize,
+    /// Replies, ready to be written.
+    out: Vec<u8>,
+    /// Requests with `id` that are not answered.
+    unordered: usize,
+    /// Requests without `id` from the first unanswered one on, with the replies of those behind it that are ready.
+    ordered: VecDeque<Option<Vec<u8>>>,
+    /// The place of the first of them.
+    first_ordered: u64,
+    /// No line is read any more.
+    closing: bool,
+}
+
+impl Conversation {
+    /// Takes bytes in and answers what they complete.
+    pub(crate) fn receive(&mut self, bytes: &[u8], desk: &impl Desk) {
+        if self.closing {
+            return;
+        }
+        if self.backlog.is_empty() {
+            // The common case copies nothing: whole lines are answered where they were read.
+            let used = self.answer_lines(bytes, desk);
+            if !self.closing {
+                self.backlog.extend_from_slice(&bytes[used..]);
+            }
+        } else {
+            self.backlog.extend_from_slice(bytes);
+            self.resume(desk);
+        }
+    }
+
+    /// Answers the lines that waited for room; whether there was one.
+    pub(crate) fn resume(&mut self, desk: &impl Desk) -> bool {
+        if self.backlog.is_empty() || !self.has_room() {
+            return false;
+        }
+        let mut backlog = std::mem::take(&mut self.backlog);
+        let used = self.answer_lines(&backlog, desk);
+        if !self.closing {
+            backlog.drain(..used);
+            give_back(&mut backlog);
+            self.backlog = backlog;
+        }
+        used > 0 || self.closing
+    }
+
+    /// A reply that was queued.
+    pub(crate) fn complete(&mut self, ticket: Ticket, reply: Vec<u8>) {
+        match ticket {
+            Ticket::Any => {
+                self.unordered = self.unordered.saturating_sub(1);
+                self.out.extend_from_slice(&reply);
+                self.out.push(b'\n');
+            }
+            Ticket::Ordered(place) => {
+                let at = place.wrapping_sub(self.first_ordered) as usize;
+                if let Some(slot) = self.ordered.get_mut(at) {
+                    *slot = Some(reply);
+                }
+                while let Some(Some(_)) = self.ordered.front() {
+                    if let Some(Some(reply)) = self.ordered.pop_front() {
+                        self.out.extend_from_slice(&reply);
+                        self.out.push(b'\n');
+                        self.first_ordered += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The rest of a line did not come in time: says so and closes.
+    pub(crate) fn expire_line(&mut self) {
+        self.refuse(&Fault::new(Code::DeadlineExceeded, "the rest of the line did not come in time; connect again"));
+    }
+
+    /// Reads no further line, answers what it has.
+    pub(crate) fn close(&mut self) {
+        self.closing = true;
+        self.backlog = Vec::new();
+    }
+
+    /// Replies to be written.
+    pub(crate) fn output(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// The first `count` bytes of the output were written.
+    pub(crate) fn written(&mut self, count: usize) {
+        self.out.drain(..count);
+        give_back(&mut self.out);
+    }
+
+    /// Whether more bytes should be read.
+    pub(crate) fn wants_input(&self) -> bool {
+        !self.closing && self.has_room()
+    }
+
+    /// Whether bytes wait that are not understood yet.
+    pub(crate) fn has_backlog(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// Whether a line began that is not whole yet, and nothing but its rest is waited for.
+    pub(crate) fn is_mid_line(&self) -> bool {
+        !self.backlog.is_empty() && self.has_room()
+    }
+
+    /// Whether no request waits for its answer and no reply to be written.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.out.is_empty() && self.in_flight() == 0
+    }
+
+    /// Whether the connection is to be closed once it is quiet.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    fn in_flight(&self) -> usize {
+        // Replies that wait for an earlier one count too: they take memory.
+        self.unordered + self.ordered.len()
+    }
+
+    fn has_room(&self) -> bool {
+        self.in_flight() < IN_FLIGHT_MAX && self.out.len() < OUT_BYTES_MAX
+    }
+
+    /// Answers whole lines while there is room: how many bytes they had.
+    fn answer_lines(&mut self, bytes: &[u8], desk: &impl Desk) -> usize {
+        let mut start = 0;
+        let mut searched = std::mem::take(&mut self.searched);
+        while self.has_room() {
+            let rest = &bytes[start..];
+            let Some(end) = memchr::memchr(b'\n', &rest[searched.min(rest.len())..]).map(|at| searched + at) else {
+                if rest.len() > LINE_BYTES_MAX {
+                    self.refuse_line();
+                } else {
+                    self.searched = rest.len();
+                }
+                return start;
+            };
+            searched = 0;
+            if end > LINE_BYTES_MAX {
+                self.refuse_line();
+                return start;
+            }
+            self.answer_line(&rest[..end], desk);
+            start += end + 1;
+        }
+        start
+    }
+
+    fn answer_line(&mut self, line: &[u8], desk: &impl Desk) {
+        let request = decode(line);
+        if request.id != Id::Absent {
+            match desk.answer(request, Ticket::Any, &mut self.out) {
+                Outcome::Answered => self.out.push(b'\n'),
+                Outcome::Queued => self.unordered += 1,
+            }
+            return;
+        }
+        let ticket = Ticket::Ordered(self.first_ordered + self.ordered.len() as u64);
+        if self.ordered.is_empty() {
+            match desk.answer(request, ticket, &mut self.out) {
+                Outcome::Answered => {
+                    self.out.push(b'\n');
+                    self.first_ordered += 1;
+                }
+                Outcome::Queued => self.ordered.push_back(None),
+            }
+        } else {
+            let mut reply = Vec::new();
+            let outcome = desk.answer(request, ticket, &mut reply);
+            self.ordered.push_back((outcome == Outcome::Answered).then_some(reply));
+        }
+    }
+
+    fn refuse_line(&mut self) {
+        self.refuse(&Fault::new(
+            Code::LineTooLong,
+            "a request line has at most 65536 bytes; split the batch and connect again",
+        ));
+    }
+
+    /// Ends the conversation with an error that belongs to no request, behind the replies of those before it.
+    fn refuse(&mut self, fault: &Fault) {
+        self.close();
+        if self.ordered.is_empty() {
+            write_fault(&mut self.out, &Id::Absent, fault);
+            self.out.push(b'\n');
+        } else {
+            let mut reply = Vec::new();
+            write_fault(&mut reply, &Id::Absent, fault);
+            self.ordered.push_back(Some(reply));
+        }
+    }
+}
+
+/// Gives the room of a buffer back that a large line or reply took, so that a quiet connection is small.
+fn give_back(buffer: &mut Vec<u8>) {
+    if buffer.is_empty() && buffer.capacity() > KEPT_BYTES {
+        *buffer = Vec::new();
+    }
+}
+
+#[cfg(test)]
+#[path = "conversation_tests.rs"]
+mod tests;

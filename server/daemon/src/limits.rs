@@ -1,0 +1,57 @@
+//! Every limit of the server that the protocol does not set, with its reason.
+
+use std::time::Duration;
+
+/// Connections at once, unless the configuration says otherwise: the thousand that are asked for, with room for a reconnect storm.
+pub(crate) const CONNECTIONS: usize = 12_000;
+
+/// Descriptors that are no connections: files of the index, the database once for each thread, logs, epoll.
+pub(crate) const DESCRIPTORS_RESERVED: u64 = 256;
+
+/// Connections that the kernel holds until they are accepted.
+pub(crate) const BACKLOG: i32 = 4096;
+
+/// Stack of a coroutine in words of eight bytes: 128 KiB of address space, of which only touched pages cost memory. SQLite's row fetch and a
+/// line of the deepest JSON pass a test on half of it.
+pub(crate) const STACK_WORDS: usize = 0x4000;
+
+/// Bytes that a session reads at once. Some four hundred questions: their answers take about a millisecond, for which the other
+/// sessions of the worker wait.
+pub(crate) const READ_BYTES: usize = 16 * 1024;
+
+/// Bytes of replies that wait to be written, after which a connection's lines are left unread.
+pub(crate) const OUT_BYTES_MAX: usize = 256 * 1024;
+
+/// Room for a reply or a line that a quiet connection keeps; more is given back.
+pub(crate) const KEPT_BYTES: usize = 1024;
+
+/// Reads in a row after which a session lets the others of its worker go first.
+pub(crate) const ROUNDS_BEFORE_YIELD: usize = 4;
+
+/// Rows that are fetched in the session itself; longer pages go to the queue. A fetch takes 1 to 7 µs with its pages in memory and some
+/// hundred from a disk, a hand-over about 10 µs: measured in `docs/decisions.md`.
+pub(crate) const INLINE_ROWS_MAX: usize = 8;
+
+/// Questions that wait for a query thread. At 1000 rows a page the last of them waits a second or two.
+pub(crate) const QUEUE_MAX: usize = 1024;
+
+/// What an `overloaded` client is told to wait.
+pub(crate) const RETRY_AFTER_MS: u32 = 250;
+
+/// From the first byte of a line to its end.
+pub(crate) const LINE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Without a byte taken by the client while replies wait.
+pub(crate) const WRITE_STALL: Duration = Duration::from_secs(15);
+
+/// For the client to read the last reply of a connection that the server closes.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
+
+/// Between two looks at the deadlines: they are kept to within so much.
+pub(crate) const SWEEP_EVERY: Duration = Duration::from_millis(250);
+
+/// From the signal to the end of the process, what is in hand answered or not. The contract says five seconds.
+pub(crate) const STOP_WITHIN: Duration = Duration::from_millis(4500);
+
+/// After an accept that failed for want of descriptors or memory.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

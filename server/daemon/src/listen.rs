@@ -1,0 +1,114 @@
+//! The listener: a plain thread that accepts, counts, and starts a session for each connection.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use balcao_wire::{Fault, Id, write_fault};
+use may::coroutine;
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+
+use crate::limits::{ACCEPT_PAUSE, BACKLOG, RETRY_AFTER_MS};
+use crate::serve::House;
+use crate::session;
+
+/// Dead peers are noticed after about a minute and a half.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
+
+/// Binds `address`. Not with `may`'s own listener: that one would let two servers share a port.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A port in TIME_WAIT after a restart is taken at once; one that somebody listens on is not.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// The listening thread.
+pub(crate) struct Listener {
+    socket: Socket,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Listener {
+    /// Starts to accept, up to `connections` at once.
+    pub(crate) fn start(listener: TcpListener, house: Arc<House>, connections: usize) -> io::Result<Self> {
+        let socket = Socket::from(listener.try_clone()?);
+        let thread =
+            thread::Builder::new().name("listen".to_owned()).spawn(move || accept(&listener, &house, connections))?;
+        Ok(Self { socket, thread })
+    }
+
+    /// Accepts no more.
+    pub(crate) fn stop(self) {
+        // Shutting a listening socket down makes its accept return; the flag tells the thread why.
+        if self.socket.shutdown(std::net::Shutdown::Both).is_ok() {
+            let _ = self.thread.join();
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, house: &Arc<House>, connections: usize) {
+    loop {
+        let accepted = listener.accept();
+        if house.sessions.is_stopping() {
+            return;
+        }
+        match accepted {
+            Ok((stream, peer)) => begin(stream, peer, house, connections),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                thread::sleep(ACCEPT_PAUSE);
+            }
+        }
+    }
+}
+
+fn begin(stream: TcpStream, peer: SocketAddr, house: &Arc<House>, connections: usize) {
+    let Some(entry) = house.sessions.enter(connections) else {
+        tracing::warn!(connections, "all connections are taken; one was refused");
+        refuse(stream);
+        return;
+    };
+    if let Err(error) = prepare(&stream) {
+        // The peer is gone already.
+        tracing::debug!(%peer, %error, "a connection ended before it began");
+        return;
+    }
+    tracing::debug!(%peer, "connected");
+    let house = Arc::clone(house);
+    let serve = move || {
+        session::run(stream, &entry, &house);
+        tracing::debug!(%peer, "disconnected");
+    };
+    #[expect(unsafe_code, reason = "starting a coroutine is unsafe by nature")]
+    // SAFETY: a coroutine must not overflow its stack and must not hold a reference into thread-local storage over a wait. The stack is
+    // proven on half its size by a test (`tests/stack.rs`) with the deepest line and rows of every kind; a session uses its worker's
+    // thread-local buffer inside one closure that never waits.
+    let spawned = unsafe { coroutine::Builder::new().spawn(serve) };
+    if let Err(error) = spawned {
+        tracing::warn!(%error, "no coroutine could be started for a connection");
+    }
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nonblocking(true)?;
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
+    socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+/// Tells one connection too many to come back later. The reply fits any socket's buffer: nothing is waited for.
+fn refuse(mut stream: TcpStream) {
+    let mut reply = Vec::new();
+    let fault = Fault::overloaded("all connections are taken; connect again later", RETRY_AFTER_MS);
+    write_fault(&mut reply, &Id::Absent, &fault);
+    reply.push(b'\n');
+    if stream.set_nonblocking(true).is_ok() {
+        let _ = stream.write(&reply);
+    }
+}

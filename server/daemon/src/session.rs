@@ -1,0 +1,245 @@
+//! A session: one connection as a coroutine. It alone touches the socket: reads what is there, has its lines answered together, writes once,
+//! and waits for the socket, for a queued reply or for its deadline.
+
+use std::cell::RefCell;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+
+use may::io::{CoIo, WaitIo};
+
+use crate::conversation::Conversation;
+use crate::desk::SessionDesk;
+use crate::limits::{LINE_DEADLINE, LINGER, READ_BYTES, ROUNDS_BEFORE_YIELD, WRITE_STALL};
+use crate::serve::House;
+use crate::sweep::Entry;
+
+thread_local! {
+    /// What a worker reads into. Sessions use it between two waits only, so that a quiet connection holds no buffer.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+}
+
+/// epoll's words for a peer that will send nothing more, as `wait_io` hands them out.
+const PEER_CLOSED: usize = 0x2000 | 0x10 | 0x8;
+
+/// The connection's socket, held twice: `CoIo` closes what it wraps before it takes the descriptor out of epoll, and by then the next
+/// connection may have the same descriptor. The second hold closes it afterwards.
+struct Held(Arc<TcpStream>);
+
+impl AsRawFd for Held {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// What reading came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Input {
+    /// There may be more at once.
+    More,
+    /// Nothing more for now.
+    Waiting,
+    /// Nothing more ever.
+    Ended,
+    /// The connection broke.
+    Broken,
+}
+
+/// Serves one connection until it ends. Runs on a coroutine.
+pub(crate) fn run(stream: TcpStream, entry: &Entry, house: &House) {
+    let stream = Arc::new(stream);
+    let Ok(io) = CoIo::new(Held(Arc::clone(&stream))) else {
+        tracing::warn!("a connection could not be watched and was dropped");
+        return;
+    };
+    entry.watch.mailbox.wake_with(io.waker());
+    let mut session = Session {
+        stream: &stream,
+        io,
+        entry,
+        house,
+        talk: Conversation::default(),
+        line_since: None,
+        stalled_since: None,
+    };
+    session.serve();
+    // The order matters, see `Held`.
+    drop(session);
+    drop(stream);
+}
+
+struct Session<'a> {
+    stream: &'a TcpStream,
+    io: CoIo<Held>,
+    entry: &'a Entry,
+    house: &'a House,
+    talk: Conversation,
+    /// When the line began that is not whole, and when the client last took a byte while replies wait; on the house's clock.
+    line_since: Option<u64>,
+    stalled_since: Option<u64>,
+}
+
+impl<'a> Session<'a> {
+    fn serve(&mut self) {
+        let (mut ended, mut peer_closed, mut rounds) = (false, false, 0);
+        loop {
+            for (ticket, reply) in self.entry.watch.mailbox.take() {
+                self.talk.complete(ticket, reply);
+            }
+            let stopping = self.house.sessions.is_stopping();
+            let input = if ended { Input::Ended } else { self.read() };
+            match input {
+                Input::Broken => return,
+                Input::Ended => ended = true,
+                // What arrived before the stop is answered, what comes after it is not read.
+                Input::Waiting if stopping => ended = true,
+                _ => {}
+            }
+            if !self.write() {
+                return;
+            }
+            // Writing may have made room for lines that waited, also when nothing more is read.
+            if self.talk.output().is_empty() && self.talk.has_backlog() && self.resume() {
+                continue;
+            }
+            if self.talk.is_quiet() && (ended || self.talk.is_closing()) {
+                if self.talk.is_closing() || stopping {
+                    self.linger();
+                }
+                return;
+            }
+            let more = input == Input::More || (input == Input::Waiting && peer_closed && self.talk.wants_input());
+            peer_closed &= input == Input::More;
+            if more {
+                rounds += 1;
+                if rounds % ROUNDS_BEFORE_YIELD == 0 {
+                    may::coroutine::yield_now();
+                }
+                continue;
+            }
+            rounds = 0;
+            self.set_deadline();
+            peer_closed |= self.io.wait_io() & PEER_CLOSED != 0;
+            if self.is_late() {
+                return;
+            }
+        }
+    }
+
+    /// The desk, with what is served now.
+    fn desk(&self) -> SessionDesk<'a> {
+        SessionDesk {
+            snapshot: self.house.snapshot(),
+            queries: &self.house.queries,
+            mailbox: &self.entry.watch.mailbox,
+        }
+    }
+
+    /// Answers what waited for room; whether there was something.
+    fn resume(&mut self) -> bool {
+        let desk = self.desk();
+        self.talk.resume(&desk)
+    }
+
+    /// Answers what waited for room, then reads once and answers that.
+    fn read(&mut self) -> Input {
+        let desk = self.desk();
+        self.talk.resume(&desk);
+        if !self.talk.wants_input() {
+            return if self.talk.is_closing() { Input::Ended } else { Input::Waiting };
+        }
+        SCRATCH.with_borrow_mut(|scratch| match self.stream.read(scratch) {
+            Ok(0) => Input::Ended,
+            Ok(count) => {
+                self.talk.receive(&scratch[..count], &desk);
+                if count == scratch.len() { Input::More } else { Input::Waiting }
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock => Input::Waiting,
+                ErrorKind::Interrupted => Input::More,
+                _ => Input::Broken,
+            },
+        })
+    }
+
+    /// Writes what the socket takes; `false` where the connection broke.
+    fn write(&mut self) -> bool {
+        while !self.talk.output().is_empty() {
+            match self.stream.write(self.talk.output()) {
+                Ok(0) => return false,
+                Ok(count) => {
+                    self.talk.written(count);
+                    self.stalled_since = None;
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => return true,
+                    ErrorKind::Interrupted => {}
+                    _ => return false,
+                },
+            }
+        }
+        true
+    }
+
+    /// Tells the sweep when to wake this session at the latest.
+    fn set_deadline(&mut self) {
+        let (stalls, mid_line) = (!self.talk.output().is_empty(), self.talk.is_mid_line());
+        if !stalls && !mid_line {
+            self.line_since = None;
+            self.entry.watch.set_deadline(None);
+            return;
+        }
+        let now = self.house.sessions.now_ms();
+        self.line_since = mid_line.then(|| self.line_since.unwrap_or(now));
+        self.stalled_since = stalls.then(|| self.stalled_since.unwrap_or(now));
+        let line = self.line_since.map(|since| since + LINE_DEADLINE.as_millis() as u64);
+        let stall = self.stalled_since.map(|since| since + WRITE_STALL.as_millis() as u64);
+        self.entry.watch.set_deadline(line.into_iter().chain(stall).min());
+    }
+
+    /// Looks at the deadlines; `true` where the connection is to be dropped at once.
+    fn is_late(&mut self) -> bool {
+        if self.line_since.is_none() && self.stalled_since.is_none() {
+            return false;
+        }
+        let now = self.house.sessions.now_ms();
+        let late = |since: Option<u64>, limit: std::time::Duration| {
+            since.is_some_and(|since| now >= since + limit.as_millis() as u64)
+        };
+        if late(self.stalled_since, WRITE_STALL) {
+            tracing::info!("a client took no byte of its replies for too long; its connection is closed");
+            return true;
+        }
+        if late(self.line_since, LINE_DEADLINE) {
+            self.line_since = None;
+            // A reply may just have come with the deadline, or the rest of the line lies in the socket: only a line that is still half
+            // after one more read is late.
+            if self.read() != Input::Broken && self.talk.is_mid_line() {
+                self.talk.expire_line();
+            }
+        }
+        false
+    }
+
+    /// Closes gently: says that nothing more comes, and reads on for a moment, since a close over unread bytes would take the last reply
+    /// back.
+    fn linger(&mut self) {
+        if self.stream.shutdown(Shutdown::Write).is_err() {
+            return;
+        }
+        let deadline = self.house.sessions.now_ms() + LINGER.as_millis() as u64;
+        self.entry.watch.set_deadline(Some(deadline));
+        while self.house.sessions.now_ms() < deadline {
+            let read = SCRATCH.with_borrow_mut(|scratch| self.stream.read(scratch));
+            match read {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.io.wait_io();
+                }
+                Err(_) => return,
+            }
+        }
+    }
+}

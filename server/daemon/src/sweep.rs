@@ -1,0 +1,131 @@
+//! The sessions that are open, and the sweep over their deadlines: one thread looks at all of them a few times a second and wakes whoever
+//! is late. Sessions judge by themselves what their deadline means.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+use crate::limits::SWEEP_EVERY;
+use crate::queries::Mailbox;
+
+/// What the sweep knows of a session.
+#[derive(Default)]
+pub(crate) struct Watch {
+    pub(crate) mailbox: Arc<Mailbox>,
+    /// Milliseconds on the house's clock; 0 for none.
+    deadline_ms: AtomicU64,
+}
+
+impl Watch {
+    /// The session wants to be woken at `deadline_ms`, or not at all.
+    pub(crate) fn set_deadline(&self, deadline_ms: Option<u64>) {
+        self.deadline_ms.store(deadline_ms.unwrap_or(0), Ordering::Relaxed);
+    }
+}
+
+/// All open sessions.
+pub(crate) struct Sessions {
+    began: Instant,
+    open: Mutex<Open>,
+    changed: Condvar,
+    stopping: AtomicBool,
+}
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    watches: HashMap<u64, Arc<Watch>>,
+}
+
+/// A session's entry; dropped, the session is over.
+pub(crate) struct Entry {
+    sessions: Arc<Sessions>,
+    number: u64,
+    pub(crate) watch: Arc<Watch>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut open = self.sessions.lock();
+        open.watches.remove(&self.number);
+        if open.watches.is_empty() {
+            self.sessions.changed.notify_all();
+        }
+    }
+}
+
+impl Sessions {
+    /// Starts the sweep.
+    pub(crate) fn start() -> io::Result<Arc<Self>> {
+        let sessions = Arc::new(Self {
+            began: Instant::now(),
+            open: Mutex::default(),
+            changed: Condvar::new(),
+            stopping: AtomicBool::new(false),
+        });
+        let swept = Arc::clone(&sessions);
+        thread::Builder::new().name("sweep".to_owned()).spawn(move || {
+            loop {
+                thread::sleep(SWEEP_EVERY);
+                swept.sweep();
+            }
+        })?;
+        Ok(sessions)
+    }
+
+    /// Milliseconds on the house's clock, never 0.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64 + 1
+    }
+
+    /// Enters a session; `None` where `max` are open.
+    pub(crate) fn enter(self: &Arc<Self>, max: usize) -> Option<Entry> {
+        let mut open = self.lock();
+        if open.watches.len() >= max {
+            return None;
+        }
+        let number = open.next;
+        open.next += 1;
+        let watch = Arc::<Watch>::default();
+        open.watches.insert(number, Arc::clone(&watch));
+        Some(Entry { sessions: Arc::clone(self), number, watch })
+    }
+
+    /// Whether the server is stopping.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Tells every session to end, and waits for that at most `within`: how many are left.
+    pub(crate) fn stop(&self, within: Duration) -> usize {
+        self.stopping.store(true, Ordering::Relaxed);
+        let deadline = Instant::now() + within;
+        let mut open = self.lock();
+        loop {
+            // Again each time: a session that had just begun may have missed the first call.
+            open.watches.values().for_each(|watch| watch.mailbox.wake());
+            let left = deadline.saturating_duration_since(Instant::now());
+            if open.watches.is_empty() || left.is_zero() {
+                return open.watches.len();
+            }
+            let wait = left.min(SWEEP_EVERY);
+            open = self.changed.wait_timeout(open, wait).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn sweep(&self) {
+        let now = self.now_ms();
+        for watch in self.lock().watches.values() {
+            let deadline = watch.deadline_ms.load(Ordering::Relaxed);
+            if deadline != 0 && deadline <= now {
+                watch.mailbox.wake();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

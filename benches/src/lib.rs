@@ -1,1 +1,14 @@
-//! .
+//! The measuring side of the house: a load generator, an oracle that compares every answer with a plain scan, and the figures
+//! of `docs/results.md`.
+//!
+//! It sees the other programs as a user does, by their command lines and the wire: none of their internals is linked here.
+
+pub mod load;
+pub mod measure;
+pub mod oracle;
+
+pub mod exit;
+pub mod processes;
+pub mod rng;
+pub mod scratch;
+pub mod table;

@@ -1,2 +1,95 @@
-//! .
-fn main() {}
+//! `load`: many connections that ask a server on this machine, or hold still.
+//!
+//! The work is done in `balcao_benches::load`; here are the arguments and the printing.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use balcao_benches::exit::{self, Usage};
+use balcao_benches::load::{self, Plan};
+use clap::Parser;
+
+/// Asks a server on this machine over many connections and tells throughput, latency and errors.
+#[derive(Debug, Parser)]
+#[command(name = "load", version)]
+struct Arguments {
+    /// The server; loopback only.
+    #[arg(long, value_name = "HOST:PORT")]
+    server: String,
+    /// Connections.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    connections: u32,
+    /// Seconds to measure, or to hold idle connections.
+    #[arg(long, default_value = "30", value_parser = seconds)]
+    seconds: Duration,
+    /// Seconds to ask before measuring.
+    #[arg(long, default_value = "2", value_parser = seconds)]
+    warmup: Duration,
+    /// Threads of this program.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    threads: u32,
+    /// Requests in flight on each connection.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pipeline: u32,
+    /// File of CPFs or request lines, one a line.
+    #[arg(long, required_unless_present = "idle")]
+    keys: Option<PathBuf>,
+    /// Draws the order of the keys.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Count an answer without rows as an error.
+    #[arg(long)]
+    expect_rows: bool,
+    /// Open the connections, have each answer one ping, and hold them.
+    #[arg(long, conflicts_with_all = ["keys", "expect_rows"])]
+    idle: bool,
+    /// Print JSON lines.
+    #[arg(long)]
+    json: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map_err(|_| "write seconds as a number")?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+fn main() -> ExitCode {
+    exit::code(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<bool> {
+    let server = load::loopback(&arguments.server)?;
+    let connections = arguments.connections as usize;
+    if arguments.idle {
+        let holding = || match arguments.json {
+            true => println!("{{\"holding\":{connections}}}"),
+            false => println!("holding {connections} connections"),
+        };
+        let held = load::hold(server, connections, arguments.seconds, holding)?;
+        match arguments.json {
+            true => println!("{}", held.to_json()),
+            false => println!("{held}"),
+        }
+        return Ok(held.is_well());
+    }
+    if arguments.seconds.is_zero() {
+        return Err(Usage("--seconds must be more than 0".to_owned()).into());
+    }
+    let summary = load::run(&Plan {
+        server,
+        connections,
+        measured: arguments.seconds,
+        warmup: arguments.warmup,
+        threads: arguments.threads as usize,
+        pipeline: arguments.pipeline as usize,
+        keys: arguments.keys.clone().unwrap_or_default(),
+        seed: arguments.seed,
+        expect_rows: arguments.expect_rows,
+    })?;
+    match arguments.json {
+        true => println!("{}", summary.to_json()),
+        false => println!("{summary}"),
+    }
+    Ok(summary.errors_total() == 0)
+}

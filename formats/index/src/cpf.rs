@@ -6,6 +6,7 @@
 //! a gap in bits (1 byte), its codes less one (1 byte), the gaps. The `fst` maps a last code (5 bytes, big endian), the first of equal
 //! ones, to the block's offset in the file.
 
+use std::ops::Range;
 use std::path::Path;
 
 use balcao_record::Cpf;
@@ -194,21 +195,58 @@ impl CpfShard {
         &self.file
     }
 
+    /// The ranks of a code within this shard.
+    pub(crate) fn run(&self, code: u64) -> Result<Range<u64>> {
+        if code > self.max {
+            return Ok(self.count()..self.count());
+        }
+        let block = self.block_of(code)?;
+        let mut rank = block.rank;
+        let mut start = None;
+        for found in block.codes() {
+            let found = found.ok_or_else(|| self.gap_beyond())?;
+            if start.is_none() && found >= code {
+                start = Some(rank);
+            }
+            if found > code {
+                return Ok(start.unwrap_or(rank)..rank);
+            }
+            rank += 1;
+        }
+        // The block's last code is this one: the run may go on in the next blocks.
+        let start = start.ok_or_else(|| self.ends_below())?;
+        Ok(start..if code == self.max { self.count() } else { self.lower_bound(code + 1)? })
+    }
+
     /// How many codes stand below `code`: the first rank at or above it.
     pub(crate) fn lower_bound(&self, code: u64) -> Result<u64> {
         if code > self.max {
             return Ok(self.count());
         }
-        let place = first_at_or_above(&self.fst()?, &code_bytes(code));
-        let (block, _) = self.block(place.ok_or_else(|| self.file.damaged(self.fst_at, "no block for a code"))?)?;
+        let block = self.block_of(code)?;
         let mut rank = block.rank;
         for found in block.codes() {
-            if found.ok_or_else(|| self.file.damaged(0, "a gap beyond its block"))? >= code {
+            if found.ok_or_else(|| self.gap_beyond())? >= code {
                 return Ok(rank);
             }
             rank += 1;
         }
-        Err(self.file.damaged(0, "a block ends below its end in the sparse index"))
+        Err(self.ends_below())
+    }
+
+    /// The first block whose last code is at or above `code`, which is not above the greatest.
+    fn block_of(&self, code: u64) -> Result<Block<'_>> {
+        let place = first_at_or_above(&self.fst()?, &code_bytes(code));
+        let place = place.ok_or_else(|| self.file.damaged(self.fst_at, "no block for a code"))?;
+        Ok(self.block(place)?.0)
+    }
+
+    fn gap_beyond(&self) -> IndexError {
+        self.file.damaged(0, "a gap beyond its block")
+    }
+
+    fn ends_below(&self) -> IndexError {
+        self.file.damaged(0, "a block ends below its end in the sparse index")
     }
 
     /// Every code in order, for `verify`.
@@ -220,7 +258,7 @@ impl CpfShard {
                 return Err(self.file.damaged(place, format!("a block of rank {}, expected {rank}", block.rank)));
             }
             for code in block.codes() {
-                visit(rank, code.ok_or_else(|| self.file.damaged(place, "a gap beyond its block"))?)?;
+                visit(rank, code.ok_or_else(|| self.gap_beyond())?)?;
                 rank += 1;
             }
             place = next;
@@ -288,6 +326,8 @@ mod tests {
         for code in own.clone().chain(own.map(|code| code + 1)).chain(asked.iter().copied()) {
             let expected = rows.partition_point(|row| row.0 < code) as u64;
             assert_eq!(shard.lower_bound(code).unwrap(), expected, "{code}");
+            let end = rows.partition_point(|row| row.0 <= code) as u64;
+            assert_eq!(shard.run(code).unwrap(), expected..end, "{code}");
         }
         let mut all = Vec::new();
         shard

@@ -104,7 +104,14 @@ impl Generation {
     /// [`IndexError::Damaged`].
     pub fn cpf_ranks(&self, cpf: Cpf) -> Result<Range<u64>> {
         let code = cpf_code(cpf);
-        Ok(self.code_rank(code)?..self.code_rank(code + 1)?)
+        let at = self.cpf.partition_point(|ranked| ranked.shard.max() < code);
+        let Some(ranked) = self.cpf.get(at) else {
+            let end = end_rank(&self.cpf, CpfShard::count);
+            return Ok(end..end);
+        };
+        // All rows of a code are in one shard.
+        let run = ranked.shard.run(code)?;
+        Ok(ranked.first_rank + run.start..ranked.first_rank + run.end)
     }
 
     /// The ranks of the rows whose normalised name is `name`.

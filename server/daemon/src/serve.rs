@@ -86,6 +86,10 @@ fn start_house(snapshot: Snapshot, workers: usize) -> Result<Arc<House>> {
     let sessions = Sessions::start().context("cannot start the sweep")?;
     may::config().set_worker_pin(false);
     may::config().set_workers(workers).set_stack_size(STACK_WORDS);
+    // The scheduler starts with the first coroutine, and its threads inherit the name of the one that starts them.
+    let start = || may::go!(|| ()).join();
+    let started = std::thread::Builder::new().name("worker".to_owned()).spawn(start);
+    started.context("cannot start the workers")?.join().ok().and_then(Result::ok).context("the workers did not start")?;
     Ok(Arc::new(House { snapshot: RwLock::new(Arc::new(snapshot)), queries, sessions }))
 }
 

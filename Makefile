@@ -1,0 +1,47 @@
+# Balcão: what a person or a machine runs. Every target sets up what it needs; `make demo` and `make test` are the two to know.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: help setup build demo test format lint oracle measure clean
+
+# One profile for tests, demo and measures: they share what is compiled.
+CARGO := cargo
+FLAGS := --release --locked
+BIN := target/release
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: ## install what is missing: a C compiler and linker for the bundled SQLite (Debian's packages), rustfmt and clippy
+	@command -v $(CARGO) >/dev/null || { echo 'error: no Rust toolchain; install Rust 1.95 or newer, for example with rustup' >&2; exit 1; }
+	@if ! command -v cc >/dev/null || ! echo '#include <stdio.h>' | cc -E -x c - >/dev/null 2>&1; then \
+	  root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$root apt-get update -q && $$root apt-get install -y -q --no-install-recommends gcc libc6-dev; \
+	fi
+
+build: setup ## build every program
+	$(CARGO) build $(FLAGS) --workspace --bins
+
+demo: build ## one million synthetic rows: index them, serve them, ask, clean up
+	$(BIN)/demo
+
+test: setup format lint ## every test, formatting and lint
+	RUST_BACKTRACE=0 $(CARGO) test $(FLAGS) --workspace
+
+format: setup
+	@$(CARGO) fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+	$(CARGO) fmt --all --check
+
+lint: setup
+	@$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy
+	$(CARGO) clippy $(FLAGS) --workspace --all-targets -- -D warnings
+
+oracle: build ## 300,000 rows, 10 % dirty: every answer over the wire against a plain scan
+	$(BIN)/oracle --make --rows 300000 --dirty 0.1 --seed 7 --prefixes 20000
+
+measure: build ## the figures of docs/results.md on 10,000,000 rows; some minutes, some gigabytes
+	$(BIN)/measure --rows 10000000 --dirty 0.01 --seed 1 --out docs/results.md
+
+clean: ## remove what was built
+	$(CARGO) clean

@@ -1,0 +1,76 @@
+//! The questions of a run, prepared once and put into a random order.
+//!
+//! All of them are held in memory, one after the other: about 30 bytes each for CPFs.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail, ensure};
+
+use super::framing;
+use crate::rng::Rng;
+
+/// The questions, in the order in which they are asked.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    bodies: Vec<u8>,
+    /// Where each body lies in `bodies`, shuffled.
+    places: Vec<(usize, u32)>,
+}
+
+impl Keys {
+    /// Reads a file of CPFs or request lines, one a line; empty lines are skipped.
+    pub(crate) fn read(path: &Path, seed: u64) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| {
+            format!("cannot read the keys {}: give a file of CPFs or requests, one a line", path.display())
+        })?;
+        Self::parse(&text, seed).with_context(|| format!("{} cannot be used", path.display()))
+    }
+
+    fn parse(text: &str, seed: u64) -> anyhow::Result<Self> {
+        let (mut bodies, mut places) = (Vec::new(), Vec::new());
+        for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+            match framing::prepare(line.trim()) {
+                Ok(body) => {
+                    places.push((bodies.len(), u32::try_from(body.len()).context("a line of more than 4 GB")?));
+                    bodies.extend_from_slice(&body);
+                }
+                Err(why) => bail!("line {number} is {why}: write a CPF, or a request as a JSON object"),
+            }
+        }
+        ensure!(!places.is_empty(), "there is no key in it: write one a line");
+        Rng::new(seed, 0).shuffle(&mut places);
+        Ok(Self { bodies, places })
+    }
+
+    /// How many there are, at least 1.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The body of question `at`, counted round and round.
+    pub(crate) fn body(&self, at: usize) -> &[u8] {
+        let (start, length) = self.places[at % self.places.len()];
+        &self.bodies[start..start + length as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_is_asked_once_a_round() {
+        let keys = Keys::parse("1\r\n\n2\n{\"nome\":\"A\"}\n", 5).unwrap();
+        let mut bodies: Vec<&[u8]> = (0..keys.len()).map(|at| keys.body(at)).collect();
+        assert_eq!(keys.body(0), keys.body(3));
+        bodies.sort_unstable();
+        let expected: [&[u8]; 3] = [b",\"cpf\":\"1\"}\n", b",\"cpf\":\"2\"}\n", b",\"nome\":\"A\"}\n"];
+        assert_eq!(bodies, expected);
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        assert!(Keys::parse("1\n{\n", 0).unwrap_err().to_string().starts_with("line 2 "));
+        assert!(Keys::parse("\n", 0).is_err());
+    }
+}

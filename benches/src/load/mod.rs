@@ -1,0 +1,120 @@
+//! The load generator: N connections to a server on this machine, each with a fixed number of requests in flight.
+//!
+//! A closed loop: a connection asks again when it is answered, so that a slow server is asked less and waiting before a request
+//! is sent is in no figure. It judges whether an answer is one, not whether it is the right one: that is the oracle's work.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::exit::Usage;
+
+mod closed_loop;
+mod framing;
+mod idle;
+mod keys;
+mod summary;
+
+pub use idle::Held;
+pub use summary::Summary;
+
+/// File descriptors beside the connections: standard streams, polls, files.
+const FILES_BESIDE: u64 = 64;
+
+/// How long a connection may take to open, or an answer to a ping to arrive.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What to do to which server.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The server; a loopback address.
+    pub server: SocketAddr,
+    /// Connections, at least 1.
+    pub connections: usize,
+    /// How long is measured.
+    pub measured: Duration,
+    /// How long is asked before that without measuring.
+    pub warmup: Duration,
+    /// Threads that share the connections, at least 1.
+    pub threads: usize,
+    /// Requests in flight on each connection, at least 1.
+    pub pipeline: usize,
+    /// The file of keys or request lines.
+    pub keys: PathBuf,
+    /// Draws the order of the keys.
+    pub seed: u64,
+    /// Whether an answer without rows counts as an error.
+    pub expect_rows: bool,
+}
+
+/// Asks for as long as the plan says.
+///
+/// # Errors
+/// When the keys cannot be read or a connection cannot be opened. What goes wrong later is counted in the summary.
+pub fn run(plan: &Plan) -> anyhow::Result<Summary> {
+    let keys = keys::Keys::read(&plan.keys, plan.seed)?;
+    allow_connections(plan.connections)?;
+    closed_loop::run(plan, &keys)
+}
+
+/// Opens `connections`, has each answer a ping, calls `holding`, and holds them for `time`; then each must answer again.
+///
+/// # Errors
+/// When a connection cannot be opened. Those that do not answer are counted in what is returned.
+pub fn hold(server: SocketAddr, connections: usize, time: Duration, holding: impl FnOnce()) -> anyhow::Result<Held> {
+    allow_connections(connections)?;
+    idle::run(server, connections, time, holding)
+}
+
+/// The address that `server` (`HOST:PORT`) names, if it is on this machine.
+///
+/// # Errors
+/// [`Usage`] for another machine: this program would be a weapon there, and the network would be what is measured.
+pub fn loopback(server: &str) -> anyhow::Result<SocketAddr> {
+    let addresses: Vec<SocketAddr> = server
+        .to_socket_addrs()
+        .map_err(|error| Usage(format!("`{server}` is no HOST:PORT ({error}); write for instance 127.0.0.1:7700")))?
+        .collect();
+    let refused =
+        || Usage(format!("`{server}` is not this machine: load is sent to loopback only, run it beside the server"));
+    ensure!(addresses.iter().all(|address| address.ip().is_loopback()), refused());
+    Ok(*addresses.first().ok_or_else(refused)?)
+}
+
+/// Raises this process's limit of open files so that `connections` fit.
+fn allow_connections(connections: usize) -> anyhow::Result<()> {
+    let needed = connections as u64 + FILES_BESIDE;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= needed) {
+        return Ok(());
+    }
+    let maximum = limit.maximum.map(|maximum| maximum.max(needed));
+    setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum }).with_context(|| {
+        format!("{connections} connections need {needed} open files; raise the hard limit (ulimit -Hn)")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(server: &str, accepted: bool) {
+        let outcome = loopback(server);
+        assert_eq!(outcome.is_ok(), accepted, "{server}");
+        assert!(accepted || outcome.unwrap_err().is::<Usage>(), "{server}");
+    }
+
+    #[test]
+    fn only_this_machine_is_asked() {
+        check("127.0.0.1:7700", true);
+        check("127.1.2.3:1", true);
+        check("[::1]:7700", true);
+        check("192.0.2.1:7700", false);
+        check("0.0.0.0:7700", false);
+        check("127.0.0.1", false);
+    }
+}

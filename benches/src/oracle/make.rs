@@ -1,0 +1,62 @@
+//! The whole run from nothing: a registry, its index, a server, the oracle; everything it makes is removed.
+//!
+//! The programs are driven by their command lines alone.
+
+use std::path::Path;
+
+use super::{Plan, Report};
+use crate::processes::{self, Server};
+use crate::scratch::Scratch;
+
+/// The registry to make.
+#[derive(Clone, Debug)]
+pub struct Make {
+    /// Its rows.
+    pub rows: u64,
+    /// The share of dirty ones, 0 to 1.
+    pub dirty: f64,
+    /// Draws its rows.
+    pub seed: u64,
+}
+
+/// Makes the registry, builds and verifies its index, starts a server and runs the oracle against it. `adjust` may change the
+/// plan; `progress` is told each step.
+///
+/// # Errors
+/// When any program fails, or the server does not stop as it should. Wrong answers are in the report.
+pub fn run(make: &Make, adjust: impl FnOnce(&mut Plan), progress: impl Fn(&str)) -> anyhow::Result<Report> {
+    let folder = Scratch::new_in(&std::env::temp_dir())?;
+    let (db, index) = (folder.path().join("basecpf.db"), folder.path().join("index"));
+    progress(&format!("making a registry of {} rows", make.rows));
+    registry(make, &db)?;
+    progress("building the index");
+    let mut build = processes::command("indexer")?;
+    build.arg("build").arg("--db").arg(&db).arg("--out").arg(&index);
+    processes::output(build)?;
+    progress("verifying the index");
+    let mut verify = processes::command("indexer")?;
+    verify.arg("verify").arg("--index").arg(&index).arg("--db").arg(&db);
+    processes::output(verify)?;
+    progress("starting the server");
+    let server = Server::start(&["--db".as_ref(), db.as_os_str(), "--index".as_ref(), index.as_os_str()])?;
+    let mut plan = Plan::new(&db, server.address);
+    adjust(&mut plan);
+    progress("asking");
+    let report = super::run(&plan)?;
+    progress("stopping the server");
+    server.stop()?;
+    Ok(report)
+}
+
+/// Makes the registry in `db`.
+///
+/// # Errors
+/// When `datasets` fails.
+pub fn registry(make: &Make, db: &Path) -> anyhow::Result<()> {
+    let mut command = processes::command("datasets")?;
+    command.arg("registry").arg("--out").arg(db);
+    command.args(["--rows", &make.rows.to_string()]);
+    command.args(["--seed", &make.seed.to_string()]);
+    command.args(["--dirty", &make.dirty.to_string()]);
+    processes::output(command).map(drop)
+}

@@ -1,0 +1,94 @@
+//! What a run found: counts by kind of question, and the first differences.
+//!
+//! No key and no value of the table is kept in it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::questions::Kind;
+
+/// How many differences are kept in full.
+const SHOWN_MAX: usize = 10;
+
+/// An answer that is not what it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// What was asked.
+    pub kind: Kind,
+    /// The row that should have come, where another came.
+    pub rowid: Option<i64>,
+    /// What differs, without personal data.
+    pub what: String,
+}
+
+/// Counts of one kind of question.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Questions.
+    pub questions: u64,
+    /// Requests: one for each page.
+    pub requests: u64,
+    /// Rows that came and were right, of questions that were answered to their end.
+    pub rows: u64,
+}
+
+/// What a run found.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Rows of the table, its distinct CPFs and its distinct normalised names.
+    pub table: [usize; 3],
+    /// Counts by kind.
+    pub counts: BTreeMap<Kind, Count>,
+    /// How often the server was overloaded and the same was asked again.
+    pub overloaded: u64,
+    /// All differences.
+    pub differences: u64,
+    /// The first ten of them.
+    pub shown: Vec<Difference>,
+}
+
+impl Report {
+    pub(crate) fn count(&mut self, kind: Kind) -> &mut Count {
+        self.counts.entry(kind).or_default()
+    }
+
+    pub(crate) fn add(&mut self, difference: Difference) {
+        self.differences += 1;
+        if self.shown.len() < SHOWN_MAX {
+            self.shown.push(difference);
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        for (kind, count) in other.counts {
+            let sum = self.count(kind);
+            sum.questions += count.questions;
+            sum.requests += count.requests;
+            sum.rows += count.rows;
+        }
+        self.overloaded += other.overloaded;
+        self.differences += other.differences;
+        self.shown.extend(other.shown);
+        self.shown.truncate(SHOWN_MAX);
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [rows, cpfs, names] = self.table;
+        writeln!(f, "table: {rows} rows, {cpfs} distinct CPFs, {names} distinct names")?;
+        writeln!(f, "{:<22} {:>10} {:>10} {:>12}", "kind", "questions", "requests", "rows")?;
+        for (kind, count) in &self.counts {
+            let Count { questions, requests, rows } = count;
+            writeln!(f, "{:<22} {questions:>10} {requests:>10} {rows:>12}", kind.as_str())?;
+        }
+        if self.overloaded > 0 {
+            writeln!(f, "asked again because the server was overloaded: {}", self.overloaded)?;
+        }
+        for Difference { kind, rowid, what } in &self.shown {
+            let rowid = rowid.map_or_else(|| "-".to_owned(), |rowid| rowid.to_string());
+            writeln!(f, "difference: {}, rowid {rowid}: {what}", kind.as_str())?;
+        }
+        write!(f, "differences: {}", self.differences)
+    }
+}

@@ -1,0 +1,104 @@
+//! What a run leaves while it goes on, a folder and child processes, and its removal also where the run is interrupted.
+//!
+//! SIGKILL leaves both behind: nobody is asked then.
+
+use std::io::Read as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::Context as _;
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use tempfile::TempDir;
+
+/// What a shell shows for a program that Ctrl-C ended.
+const EXIT_INTERRUPTED: i32 = 130;
+
+/// What is to be removed if the run is interrupted now.
+static LEFT: Mutex<Left> = Mutex::new(Left { folders: Vec::new(), children: Vec::new() });
+
+struct Left {
+    folders: Vec<PathBuf>,
+    children: Vec<u32>,
+}
+
+fn left() -> MutexGuard<'static, Left> {
+    LEFT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From now on SIGINT and SIGTERM kill the children, remove the folders and end this program.
+///
+/// # Errors
+/// When the signals cannot be caught.
+pub fn clean_up_when_interrupted() -> anyhow::Result<()> {
+    let (mut receiver, sender) = UnixStream::pair().context("cannot make a pair of sockets")?;
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::low_level::pipe::register(signal, sender.try_clone()?).context("cannot catch signals")?;
+    }
+    std::thread::spawn(move || {
+        // Holds the other end open, so that this returns only for a signal.
+        let _sender = sender;
+        if receiver.read_exact(&mut [0]).is_ok() {
+            clean_up();
+            eprintln!("error: interrupted; what was started is stopped, what was made is removed");
+            std::process::exit(EXIT_INTERRUPTED);
+        }
+    });
+    Ok(())
+}
+
+/// Kills and removes what is left. Keeps the lock for good: nothing may be started or made any more.
+fn clean_up() {
+    let left = left();
+    for &child in &left.children {
+        if let Some(pid) = i32::try_from(child).ok().and_then(Pid::from_raw) {
+            // One that has ended by itself is as good.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+    for folder in &left.folders {
+        // The program ends in any case.
+        let _ = std::fs::remove_dir_all(folder);
+    }
+    std::mem::forget(left);
+}
+
+/// Notes a child that must not outlive an interrupted run.
+pub(crate) fn note_child(pid: u32) {
+    left().children.push(pid);
+}
+
+/// Forgets a child, before its process id may be given to another one.
+pub(crate) fn forget_child(pid: u32) {
+    left().children.retain(|&noted| noted != pid);
+}
+
+/// A temporary folder, removed when it is dropped and when the run is interrupted.
+#[derive(Debug)]
+pub struct Scratch(TempDir);
+
+impl Scratch {
+    /// A new folder in `parent`.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new_in(parent: &Path) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("balcao-").tempdir_in(parent);
+        let folder = folder.with_context(|| format!("cannot make a folder in {}", parent.display()))?;
+        left().folders.push(folder.path().to_owned());
+        Ok(Self(folder))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        left().folders.retain(|folder| folder != self.0.path());
+    }
+}

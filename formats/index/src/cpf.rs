@@ -249,8 +249,10 @@ impl CpfShard {
         self.file.damaged(0, "a block ends below its end in the sparse index")
     }
 
-    /// Every code in order, for `verify`.
+    /// Every code in order with its rank, for `verify`; the sparse index must lead each new one to its block.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(u64, u64) -> Result<()>) -> Result<()> {
+        let fst = self.fst()?;
+        let mut before = None;
         let (mut place, mut rank) = (HEADER_BYTES as u64, 0);
         while place < self.blocks_end {
             let (block, next) = self.block(place)?;
@@ -258,7 +260,11 @@ impl CpfShard {
                 return Err(self.file.damaged(place, format!("a block of rank {}, expected {rank}", block.rank)));
             }
             for code in block.codes() {
-                visit(rank, code.ok_or_else(|| self.gap_beyond())?)?;
+                let code = code.ok_or_else(|| self.gap_beyond())?;
+                if before.replace(code) != Some(code) && first_at_or_above(&fst, &code_bytes(code)) != Some(place) {
+                    return Err(self.file.damaged(place, format!("the code at rank {rank} is not found")));
+                }
+                visit(rank, code)?;
                 rank += 1;
             }
             place = next;

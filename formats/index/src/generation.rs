@@ -104,8 +104,7 @@ impl Generation {
     /// [`IndexError::Damaged`].
     pub fn cpf_ranks(&self, cpf: Cpf) -> Result<Range<u64>> {
         let code = cpf_code(cpf);
-        let at = self.cpf.partition_point(|ranked| ranked.shard.max() < code);
-        let Some(ranked) = self.cpf.get(at) else {
+        let Some(ranked) = self.cpf.get(self.cpf_shard(code)) else {
             let end = end_rank(&self.cpf, CpfShard::count);
             return Ok(end..end);
         };
@@ -152,19 +151,29 @@ impl Generation {
         &self.words
     }
 
-    /// The first rank at or above a code.
-    pub(crate) fn code_rank(&self, code: u64) -> Result<u64> {
-        let at = self.cpf.partition_point(|ranked| ranked.shard.max() < code);
-        match self.cpf.get(at) {
-            Some(ranked) => Ok(ranked.first_rank + ranked.shard.lower_bound(code)?),
-            None => Ok(end_rank(&self.cpf, CpfShard::count)),
-        }
+    /// Whether a question for this code is asked of shard `number`.
+    pub(crate) fn leads_to_cpf_shard(&self, code: u64, number: usize) -> bool {
+        self.cpf_shard(code) == number
+    }
+
+    /// Whether a question for this name is asked of shard `number`.
+    pub(crate) fn leads_to_name_shard(&self, name: &[u8], number: usize) -> bool {
+        self.name_shard(name) == Some(number)
+    }
+
+    /// The shard with a code; one beyond the last where the code is above all.
+    fn cpf_shard(&self, code: u64) -> usize {
+        self.cpf.partition_point(|ranked| ranked.shard.max() < code)
+    }
+
+    /// The shard with a name; `None` where the name is below all.
+    fn name_shard(&self, name: &[u8]) -> Option<usize> {
+        self.names.partition_point(|ranked| ranked.shard.first() <= name).checked_sub(1)
     }
 
     /// Where a name stands among all shards.
-    pub(crate) fn name_place(&self, name: &[u8]) -> Result<Place> {
-        let above = self.names.partition_point(|ranked| ranked.shard.first() <= name);
-        let Some(ranked) = above.checked_sub(1).and_then(|at| self.names.get(at)) else {
+    fn name_place(&self, name: &[u8]) -> Result<Place> {
+        let Some(ranked) = self.name_shard(name).and_then(|number| self.names.get(number)) else {
             return Ok(Place { rank: 0, rows: 0 });
         };
         let place = ranked.shard.find(&self.words, name)?;

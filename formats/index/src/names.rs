@@ -409,8 +409,9 @@ impl NameShard {
         Ok(Place { rank, rows: 0 })
     }
 
-    /// Every name in order with its first rank and its number of rows, for `verify`.
+    /// Every name in order with its first rank and its number of rows, for `verify`; the sparse index must lead each to its block.
     pub(crate) fn for_each(&self, words: &Words, mut visit: impl FnMut(u64, &[u8], u64) -> Result<()>) -> Result<()> {
+        let fst = self.fst()?;
         let (mut place, mut rank) = (HEADER_BYTES as u64, 0_u64);
         while place < self.blocks_end {
             let (first, count, bytes, next) = self.block(place)?;
@@ -420,6 +421,9 @@ impl NameShard {
             let mut names = Names { words, rest: bytes, name: Vec::new(), ends: Vec::new() };
             for _ in 0..count {
                 let rows = names.next().ok_or_else(|| self.unreadable(place))?;
+                if first_at_or_above(&fst, &names.name) != Some(place) {
+                    return Err(self.file.damaged(place, format!("the name at rank {rank} is not found")));
+                }
                 visit(rank, &names.name, rows)?;
                 rank = rank.saturating_add(rows);
             }

@@ -41,13 +41,17 @@ impl Build {
             TryLockError::WouldBlock => IndexError::Locked,
             TryLockError::Error(error) => IndexError::io("lock", LOCK_FILE)(error),
         })?;
-        let former = match current_generation(index) {
+        let current = current_generation(index);
+        // What dead builds left goes now, so that a full disk does not stay full. Where CURRENT cannot be read nobody knows what is dead.
+        if !matches!(current, Err(IndexError::Damaged { .. })) {
+            let former = current.as_ref().ok().and_then(|name| former_of(index, name));
+            remove_others(index, &current.iter().cloned().chain(former).collect::<Vec<_>>())?;
+        }
+        let former = match current {
             Ok(current) => Some(current),
-            Err(IndexError::Unpublished) => None,
+            Err(IndexError::Unpublished | IndexError::Damaged { .. }) => None,
             Err(error) => return Err(error),
         };
-        let kept = former.iter().cloned().chain(former.as_ref().and_then(|name| former_of(index, name)));
-        remove_others(index, &kept.collect::<Vec<_>>())?;
         let number = generations(index)?.filter_map(|name| name[1..].parse::<u64>().ok()).max().unwrap_or(0) + 1;
         let name = format!("g{number:0NAME_DIGITS$}");
         storage::create_folder(&index.join(&name)).map_err(IndexError::io("create", &*name))?;
@@ -108,7 +112,9 @@ impl Build {
         self.published = true;
         storage::sync_folder(&self.index).map_err(IndexError::io("sync", folder_name(&self.index)))?;
         let kept: Vec<_> = self.former.iter().cloned().chain([self.name.clone()]).collect();
-        remove_others(&self.index, &kept)
+        // It is published: an old generation that cannot be removed now is removed by the next build.
+        let _ = remove_others(&self.index, &kept);
+        Ok(())
     }
 }
 
@@ -271,6 +277,17 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&index), mode(&index.join(&name))), (0o700, 0o700));
         assert_eq!((mode(&index.join(CURRENT_FILE)), mode(&index.join(&name).join(MANIFEST_FILE))), (0o600, 0o600));
+    }
+
+    #[test]
+    fn a_damaged_current_is_mended_by_the_next_build() {
+        let folder = tempfile::tempdir().unwrap();
+        publish(folder.path());
+        fs::write(folder.path().join(CURRENT_FILE), "?").unwrap();
+        drop(Build::begin(folder.path()).unwrap());
+        assert_eq!(folders(folder.path()), ["g000001"]);
+        assert_eq!(publish(folder.path()), "g000002");
+        assert_eq!(folders(folder.path()), ["g000002"]);
     }
 
     #[test]

@@ -8,7 +8,6 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::error::{IndexError, Result};
 use crate::generation::Generation;
 use crate::manifest::{ANOMALIES_FILE, FileEntry};
-use crate::names::Place;
 use crate::sealed::SealedFile;
 
 /// What was found whole.
@@ -64,18 +63,16 @@ pub fn verify(generation: &Generation) -> Result<Verified> {
 
 fn check_cpfs(generation: &Generation, verified: &mut Verified) -> Result<()> {
     let mut before: Option<(u64, i64)> = None;
-    for ranked in &generation.cpf {
+    for (number, ranked) in generation.cpf.iter().enumerate() {
         let file = ranked.shard.file();
         ranked.shard.for_each(|rank, code| {
             let row = (code, ranked.shard.rowids().get(rank)?);
-            let new = before.is_none_or(|before| before.0 != code);
             if before.is_some_and(|before| before >= row) {
                 return Err(file.damaged(0, format!("rank {rank} is out of order")));
             }
             before = Some(row);
-            // Every code's first rank, found as a question finds it.
-            if new && generation.code_rank(code)? != ranked.first_rank + rank {
-                return Err(file.damaged(0, format!("rank {rank} is not found by its code")));
+            if !generation.leads_to_cpf_shard(code, number) {
+                return Err(file.damaged(0, format!("rank {rank} is not of this shard")));
             }
             verified.cpf_rows += 1;
             Ok(())
@@ -86,7 +83,7 @@ fn check_cpfs(generation: &Generation, verified: &mut Verified) -> Result<()> {
 
 fn check_names(generation: &Generation, verified: &mut Verified) -> Result<()> {
     let mut before = Vec::new();
-    for ranked in &generation.names {
+    for (number, ranked) in generation.names.iter().enumerate() {
         let (shard, file) = (&ranked.shard, ranked.shard.file());
         let mut distinct = 0;
         shard.for_each(generation.words(), |rank, name, rows| {
@@ -95,8 +92,8 @@ fn check_names(generation: &Generation, verified: &mut Verified) -> Result<()> {
             }
             before.clear();
             before.extend_from_slice(name);
-            if generation.name_place(name)? != (Place { rank: ranked.first_rank + rank, rows }) {
-                return Err(file.damaged(0, format!("the name at rank {rank} is not found")));
+            if !generation.leads_to_name_shard(name, number) {
+                return Err(file.damaged(0, format!("the name at rank {rank} is not of this shard")));
             }
             let mut last = None;
             for rank in rank..rank.saturating_add(rows) {

@@ -1,6 +1,8 @@
 //! A batch: all items are planned first, so that it is known which of them the limit of rows leaves out; then their rows are fetched on
 //! every core.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use balcao_wire::limits::{BATCH_ROWS_MAX, REPLY_BYTES_MAX};
 use balcao_wire::{Code, Fault, Id, Item, write_batch, write_fault};
 use rayon::prelude::*;
@@ -19,8 +21,10 @@ impl Snapshot {
         let mut plans: Vec<(&Item, Result<Plan<'_>, Fault>)> =
             items.par_iter().with_min_len(ITEMS_AT_A_TIME).map(|item| (item, plan(item))).collect();
         cut_at_the_limit(&mut plans);
-        let parts: Vec<Vec<u8>> = plans.par_chunks(ITEMS_AT_A_TIME).map(|plans| self.write_items(plans)).collect();
-        if parts.iter().map(Vec::len).sum::<usize>() > REPLY_BYTES_MAX {
+        let written = AtomicUsize::new(0);
+        let parts: Vec<Vec<u8>> =
+            plans.par_chunks(ITEMS_AT_A_TIME).map(|plans| self.write_items(plans, &written)).collect();
+        if written.into_inner() > REPLY_BYTES_MAX {
             let fault = Fault::new(Code::TooManyRows, "the rows of this batch take more than 64 MiB; split it");
             return Self::give_up(out, start, id, &fault);
         }
@@ -32,15 +36,22 @@ impl Snapshot {
         self.plan(item.lookup.as_ref().map_err(Clone::clone)?)
     }
 
-    fn write_items(&self, plans: &[(&Item, Result<Plan<'_>, Fault>)]) -> Vec<u8> {
+    /// Writes replies, separated by commas. Breaks off where all threads together have `written` too many bytes: the whole is thrown away
+    /// then, and need not fill the memory first.
+    fn write_items(&self, plans: &[(&Item, Result<Plan<'_>, Fault>)], written: &AtomicUsize) -> Vec<u8> {
         let mut out = Vec::new();
         for (i, (item, plan)) in plans.iter().enumerate() {
+            let before = out.len();
             if i > 0 {
                 out.push(b',');
             }
             match plan {
                 Ok(plan) => self.write_page(plan, &item.id, &mut out),
                 Err(fault) => write_fault(&mut out, &item.id, fault),
+            }
+            let new = out.len() - before;
+            if written.fetch_add(new, Ordering::Relaxed) + new > REPLY_BYTES_MAX {
+                break;
             }
         }
         out

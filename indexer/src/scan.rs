@@ -98,7 +98,8 @@ pub(crate) fn scan(
     let store = Store { budget, folder, resident: AtomicU64::new(0), spill: Mutex::new(None) };
     let shared = Shared { ranges: &ranges, store: &store, table, span, covered: AtomicU64::new(0), progress };
     let parts: Vec<Result<Scanned, BuildError>> = thread::scope(|scope| {
-        let start = |connection| scope.spawn(|| scan_thread(connection, &shared));
+        let shared = &shared;
+        let start = |connection: Connection| scope.spawn(move || scan_thread(&connection, shared));
         let handles: Vec<_> = connections.into_iter().map(start).collect();
         let join = |handle: thread::ScopedJoinHandle<'_, _>| handle.join().unwrap_or(Err(BuildError::Thread));
         handles.into_iter().map(join).collect()
@@ -156,9 +157,9 @@ fn distance(from: i64, rowid: i64) -> u64 {
     rowid.wrapping_sub(from) as u64
 }
 
-fn scan_thread(connection: Connection, shared: &Shared<'_>) -> Result<Scanned, BuildError> {
+fn scan_thread(connection: &Connection, shared: &Shared<'_>) -> Result<Scanned, BuildError> {
     let mut scanner = Scanner::new(shared);
-    let read = scanner.scan(&connection);
+    let read = scanner.scan(connection);
     let scanned = read.and_then(|()| scanner.finish());
     if scanned.is_err() {
         shared.ranges.abandon();

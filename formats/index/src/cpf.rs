@@ -201,9 +201,8 @@ impl CpfShard {
             return Ok(self.count()..self.count());
         }
         let block = self.block_of(code)?;
-        let mut rank = block.rank;
         let mut start = None;
-        for found in block.codes() {
+        for (rank, found) in (block.rank..).zip(block.codes()) {
             let found = found.ok_or_else(|| self.gap_beyond())?;
             if start.is_none() && found >= code {
                 start = Some(rank);
@@ -211,7 +210,6 @@ impl CpfShard {
             if found > code {
                 return Ok(start.unwrap_or(rank)..rank);
             }
-            rank += 1;
         }
         // The block's last code is this one: the run may go on in the next blocks.
         let start = start.ok_or_else(|| self.ends_below())?;
@@ -224,12 +222,10 @@ impl CpfShard {
             return Ok(self.count());
         }
         let block = self.block_of(code)?;
-        let mut rank = block.rank;
-        for found in block.codes() {
+        for (rank, found) in (block.rank..).zip(block.codes()) {
             if found.ok_or_else(|| self.gap_beyond())? >= code {
                 return Ok(rank);
             }
-            rank += 1;
         }
         Err(self.ends_below())
     }

@@ -91,7 +91,7 @@ impl Manifest {
     pub(crate) fn to_text(&self) -> Result<String> {
         let json = serde_json::to_string(self)
             .map_err(|error| IndexError::io("write", MANIFEST_FILE)(std::io::Error::other(error)))?;
-        Ok(with_checksum(json + "\n"))
+        Ok(with_checksum(&(json + "\n")))
     }
 
     /// Reads a generation's manifest: with it comes the generation's tag, a hash that no other generation has.
@@ -109,7 +109,7 @@ impl Manifest {
 
     fn parse(text: &str) -> Result<Self> {
         let end = text.find('\n').map_or(text.len(), |at| at + 1);
-        if with_checksum(text[..end].to_owned()) != text {
+        if with_checksum(&text[..end]) != text {
             return Err(IndexError::damaged(MANIFEST_FILE, end as u64, "its checksum does not hold"));
         }
         let json = &text[..end];
@@ -146,7 +146,7 @@ fn from_json<T: for<'a> Deserialize<'a>>(json: &str) -> Result<T> {
         .map_err(|error| IndexError::damaged(MANIFEST_FILE, error.column() as u64, error.to_string()))
 }
 
-fn with_checksum(line: String) -> String {
+fn with_checksum(line: &str) -> String {
     let checksum = xxh3_64(line.as_bytes());
     format!("{line}xxh3 {checksum:016x}\n")
 }

@@ -249,7 +249,7 @@ mod tests {
         let index = folder.path();
         let name = publish(index);
         drop(Build::begin(index).unwrap());
-        assert_eq!(folders(index), [name.clone()]);
+        assert_eq!(folders(index), std::slice::from_ref(&name));
         // What a killed process leaves, and what is not ours.
         fs::create_dir(index.join("g000077")).unwrap();
         fs::write(index.join("g000077/cpf-0000.keys"), "x").unwrap();

@@ -26,7 +26,7 @@ build: setup ## build every program
 demo: build ## one million synthetic rows: index them, serve them, ask, clean up
 	$(BIN)/demo
 
-test: setup format lint ## every test, formatting and lint
+test: setup format lint build ## every test, formatting and lint; some tests run the programs that `build` makes
 	RUST_BACKTRACE=0 $(CARGO) test $(FLAGS) --workspace
 
 format: setup

@@ -3,6 +3,7 @@
 //! A connection that breaks is a difference too, and is not opened again.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,6 +32,13 @@ struct Asked<'a> {
     taken: usize,
     /// Whether its `id` is a text.
     text_id: bool,
+}
+
+/// What may be told of a question: not its key.
+impl fmt::Display for Asked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {} bytes, behind {} rows", self.question.kind.as_str(), self.members.len(), self.taken)
+    }
 }
 
 /// Lines to the server and back.
@@ -81,7 +89,8 @@ pub(crate) fn ask(
         report: Report::default(),
     };
     if let Err(error) = asker.run(catalogue, next, pipeline) {
-        let what = format!("the connection ended with {} questions unanswered: {error}", asker.waiting.len());
+        let waiting: Vec<String> = asker.waiting.values().map(Asked::to_string).collect();
+        let what = format!("the connection ended with {} unanswered ({}): {error}", waiting.len(), waiting.join(", "));
         asker.report.add(Difference { kind: Kind::Manners, rowid: None, what });
     }
     Ok(asker.report)
@@ -170,7 +179,10 @@ impl<'a> Asker<'a> {
         let found = id.filter(|id| self.waiting.get(id).is_some_and(|asked| asked.text_id == text_id));
         let Some(asked) = found.and_then(|id| self.waiting.remove(&id)) else {
             let what = match reply.is_object() {
-                true => format!("a reply with an `id` that nobody waits for: {}", reply["id"]),
+                true => format!(
+                    "a reply that nobody waits for: id {}, status {}, code {}",
+                    reply["id"], reply["status"], reply["code"]
+                ),
                 false => "a line that is no JSON object".to_owned(),
             };
             self.report.add(Difference { kind: Kind::Manners, rowid: None, what });

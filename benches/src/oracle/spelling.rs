@@ -74,7 +74,8 @@ pub(crate) fn strange_cpf(key: &str, rng: &mut Rng) -> Written {
         0 => Written::Number(format!("-{number}")),
         1 => Written::Number(format!("{number}.0")),
         2 => Written::Number(format!("{number}e0")),
-        3 => Written::Number(format!("{number}000")),
+        // Not behind a zero: a JSON number has none in front.
+        3 if number != "0" => Written::Number(format!("{number}000")),
         4 => Written::Number("1".repeat(rng.between(12, 300))),
         5 => Written::Text(format!("{key}{}", rng.below(10))),
         6 => Written::Text(format!("{key}{}", rng.pick(&['a', 'O', '+', ',', '_', '٣', '１', '\u{fffd}', '\0']))),
@@ -111,6 +112,17 @@ mod tests {
                     Written::Number(number) => read_cpf_number(number),
                 };
                 assert_eq!(read.as_deref(), Some(key), "{written:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn strange_cpfs_are_json() {
+        let mut rng = Rng::new(3, 0);
+        for key in ["12345678909", "00000000191", "00000000000"] {
+            for _ in 0..500 {
+                let json = strange_cpf(key, &mut rng).json(&mut rng);
+                assert!(serde_json::from_str::<Value>(&json).is_ok(), "{json}");
             }
         }
     }

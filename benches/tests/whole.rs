@@ -1,0 +1,25 @@
+//! The whole way in small, with the real programs: a dirty registry is made, indexed and served, and every answer over the wire is held
+//! against a plain scan; and the demonstration runs.
+//!
+//! The programs must be built before: `make test` sees to it.
+
+use balcao_benches::oracle::make::{Make, run};
+use balcao_benches::processes::{command, output};
+
+#[test]
+fn every_answer_is_that_of_a_plain_scan() {
+    let make = Make { rows: 20_000, dirty: 0.1, seed: 11 };
+    let report = run(&make, |plan| plan.prefixes = 2000, |_| ()).unwrap();
+    assert_eq!(report.differences, 0, "{:?}", report.shown);
+    assert!(report.table[2] > 10_000);
+}
+
+#[test]
+fn the_demonstration_runs() {
+    let mut demo = command("demo").unwrap();
+    demo.args(["--rows", "50000"]);
+    let text = output(demo).unwrap();
+    for expected in ["ready on 127.0.0.1:", "by CPF", "no row", "\"next\":\"", "total ", "answers.csv", "invalid_cpf"] {
+        assert!(text.contains(expected), "{expected} is missing in:\n{text}");
+    }
+}

@@ -15,7 +15,7 @@ use crate::verify::verify;
 
 /// Reads a registry of people from a SQLite file and publishes an index of it by CPF and by name.
 #[derive(Debug, Parser)]
-#[command(name = "indexer", version, arg_required_else_help = true)]
+#[command(name = "indexer", version, propagate_version = true, arg_required_else_help = true)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,

@@ -131,7 +131,7 @@ mod tests {
         for (row, name) in names.iter().enumerate() {
             batch.push(name.as_bytes(), 100 - row as u64);
         }
-        let run = batch.sort(&mut WordCounter::default(), true);
+        let run = batch.sort(&mut WordCounter::new(1 << 20), true);
         let mut reader = run.read(None, None, 100).unwrap();
         let mut found = Vec::new();
         while let Some((name, row)) = reader.current() {

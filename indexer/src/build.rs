@@ -107,7 +107,7 @@ pub fn build(plan: &BuildPlan, progress: &dyn Progress) -> Result<Summary, Build
     progress.stage("reading");
     let (scanned, spilled_bytes) = match span {
         Some(span) => scan(connections, &table, span, plan.memory, &generation.folder(), progress)?,
-        None => (Scanned::empty(), 0),
+        None => (Scanned::empty(0), 0),
     };
     let range = span.map_or(RowidRange { min: 0, max: 0 }, |(min, max)| RowidRange { min, max });
     let shards = plan.shards.map_or(threads, NonZero::get);

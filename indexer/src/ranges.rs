@@ -71,10 +71,10 @@ impl Ranges {
         Some(middle)
     }
 
-    /// Ends the work early: a thread failed.
-    pub(crate) fn abandon(&self) {
-        self.lock().ended = true;
-        self.changed.notify_all();
+    /// Ends the work when the guard is dropped. A thread holds it while it works: it leaves either because all is read, or because it failed,
+    /// and then what the others still do is in vain.
+    pub(crate) fn leave_on_drop(&self) -> impl Drop + '_ {
+        Leave(self)
     }
 
     pub(crate) fn is_abandoned(&self) -> bool {
@@ -88,6 +88,15 @@ impl Ranges {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere cannot leave the few numbers in there half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Leave<'a>(&'a Ranges);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.0.lock().ended = true;
+        self.0.changed.notify_all();
     }
 }
 
@@ -123,6 +132,21 @@ mod tests {
                 .collect();
             handles.into_iter().map(|handle| handle.join().unwrap()).collect()
         })
+    }
+
+    #[test]
+    fn a_thread_that_panics_leaves_nobody_waiting() {
+        let ranges = Ranges::new((0, 100), 2);
+        std::thread::scope(|scope| {
+            let failing = scope.spawn(|| {
+                let _leave = ranges.leave_on_drop();
+                ranges.next().unwrap();
+                std::panic::panic_any("as it may happen");
+            });
+            let waiting = scope.spawn(|| while ranges.next().is_some() {});
+            assert!(failing.join().is_err());
+            waiting.join().unwrap();
+        });
     }
 
     #[test]

@@ -44,12 +44,20 @@ struct Budget {
     name_batch: usize,
     cpf_batch: usize,
     anomaly_batch: usize,
+    words: usize,
 }
 
 impl Budget {
     fn new(memory: u64, threads: usize) -> Self {
+        let whole = |part: u64| (memory / part / (threads as u64 + 1)) as usize;
         let share = |part: u64| (memory / part / threads as u64).min(BATCH_BYTES_MAX) as usize;
-        Self { runs: memory / 2, name_batch: share(6), cpf_batch: share(16), anomaly_batch: share(64) }
+        Self {
+            runs: memory / 2,
+            name_batch: share(6),
+            cpf_batch: share(16),
+            anomaly_batch: share(64),
+            words: whole(24),
+        }
     }
 }
 
@@ -104,7 +112,7 @@ pub(crate) fn scan(
         let join = |handle: thread::ScopedJoinHandle<'_, _>| handle.join().unwrap_or(Err(BuildError::Thread));
         handles.into_iter().map(join).collect()
     });
-    let mut whole = Scanned::empty();
+    let mut whole = Scanned::empty(store.budget.words);
     for part in parts {
         whole.add(part?);
     }
@@ -113,12 +121,12 @@ pub(crate) fn scan(
 }
 
 impl Scanned {
-    pub(crate) fn empty() -> Self {
+    pub(crate) fn empty(words: usize) -> Self {
         Self {
             cpf: Vec::new(),
             names: Vec::new(),
             anomalies: Vec::new(),
-            words: WordCounter::default(),
+            words: WordCounter::new(words),
             rows: 0,
             counts: [0; Anomaly::ALL.len()],
         }
@@ -159,12 +167,10 @@ fn distance(from: i64, rowid: i64) -> u64 {
 
 fn scan_thread(connection: &Connection, shared: &Shared<'_>) -> Result<Scanned, BuildError> {
     let mut scanner = Scanner::new(shared);
-    let read = scanner.scan(connection);
-    let scanned = read.and_then(|()| scanner.finish());
-    if scanned.is_err() {
-        shared.ranges.abandon();
-    }
-    scanned
+    // However this thread ends, also in a panic, the others do not wait for it.
+    let _leave = shared.ranges.leave_on_drop();
+    scanner.scan(connection)?;
+    scanner.finish()
 }
 
 /// One thread's scan.
@@ -186,7 +192,7 @@ impl<'a> Scanner<'a> {
             names: NameBatch::new(budget.name_batch),
             cpf: NumberBatch::new(budget.cpf_batch),
             anomalies: NumberBatch::new(budget.anomaly_batch),
-            found: Scanned::empty(),
+            found: Scanned::empty(budget.words),
             key: String::new(),
             count_all: distance(shared.span.0, shared.span.1) < ROWIDS_COUNTED_WHOLE,
         }

@@ -86,7 +86,7 @@ fn verify_database(generation: &Generation, db: &Path, progress: &dyn Progress) 
         let results: Vec<Result<(), VerifyError>> = thread::scope(|scope| {
             let check = |connection| {
                 let checker = &checker;
-                scope.spawn(move || checker.check(&connection).inspect_err(|_| checker.ranges.abandon()))
+                scope.spawn(move || checker.check(&connection))
             };
             let handles: Vec<_> = connections.into_iter().map(check).collect();
             let join = |handle: thread::ScopedJoinHandle<'_, _>| {
@@ -131,6 +131,7 @@ struct Checker<'a> {
 impl Checker<'_> {
     fn check(&self, connection: &Connection) -> Result<(), VerifyError> {
         let read = |error: rusqlite::Error| VerifyError::Database(RegistryError::from(error).into());
+        let _leave = self.ranges.leave_on_drop();
         let mut statement = connection.prepare(&self.table.scan_sql()).map_err(read)?;
         let mut key = String::new();
         while let Some((start, mut end)) = self.ranges.next() {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use balcao_wire::client::Limits;
 
-/// Bytes of a reply line at most. The largest honest reply is a batch of 10,000 rows, about a megabyte; what is left is for wide tables.
-pub const REPLY_BYTES_MAX: usize = 64 << 20;
+/// Bytes of a reply line at most: what a server may send, and room for what stands around the rows. Most replies are a few kilobytes.
+pub const REPLY_BYTES_MAX: usize = balcao_wire::limits::REPLY_BYTES_MAX + (1 << 20);
 
 /// Values of a reply line at most, counted as the commas outside of texts. A value costs about a hundred bytes once it is read, however
 /// short it is on the wire: without this, the 64 MiB of a line of `{},{},…` would become gigabytes.

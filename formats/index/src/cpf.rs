@@ -175,6 +175,7 @@ impl CpfShard {
             return Err(file.damaged(0, format!("{count} keys for {} rowids", rowids.count())));
         }
         let mut shard = Self { file, rowids, blocks_end, fst_at, fst_bytes, max: 0 };
+        shard.file.bytes(shard.fst_range())?;
         shard.max = shard.greatest()?;
         Ok(shard)
     }
@@ -268,9 +269,14 @@ impl CpfShard {
         if rank == self.count() { Ok(()) } else { Err(self.file.damaged(place, format!("{rank} codes in the blocks"))) }
     }
 
+    fn fst_range(&self) -> Range<u64> {
+        self.fst_at..self.fst_at.saturating_add(self.fst_bytes)
+    }
+
+    /// The sparse index. Its bytes were checked when the shard was opened.
     fn fst(&self) -> Result<Fst<&[u8]>> {
-        let bytes = self.file.bytes(self.fst_at..self.fst_at.saturating_add(self.fst_bytes))?;
-        Fst::new(bytes).map_err(|error| self.file.damaged(self.fst_at, error.to_string()))
+        Fst::new(self.file.bytes_again(self.fst_range()))
+            .map_err(|error| self.file.damaged(self.fst_at, error.to_string()))
     }
 
     fn greatest(&self) -> Result<u64> {

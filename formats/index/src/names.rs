@@ -9,6 +9,7 @@
 //! (first byte 0–191, 192–239, 240–254), or 255, its length (varint) and its bytes. The `fst` maps a text at or above a block's last name
 //! and below the next one's first, the shortest there is, to the block's offset in the file.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -367,6 +368,7 @@ impl NameShard {
         }
         let first = file.bytes(blocks_end..fst_at.max(blocks_end))?.to_vec();
         let shard = Self { file, rowids, first, blocks_end, fst_at, fst_bytes, distinct };
+        shard.file.bytes(shard.fst_range())?;
         shard.fst()?;
         Ok(shard)
     }
@@ -436,9 +438,14 @@ impl NameShard {
         self.file.damaged(place, "a block that cannot be read")
     }
 
+    fn fst_range(&self) -> Range<u64> {
+        self.fst_at..self.fst_at.saturating_add(self.fst_bytes)
+    }
+
+    /// The sparse index. Its bytes were checked when the shard was opened.
     fn fst(&self) -> Result<Fst<&[u8]>> {
-        let bytes = self.file.bytes(self.fst_at..self.fst_at.saturating_add(self.fst_bytes))?;
-        Fst::new(bytes).map_err(|error| self.file.damaged(self.fst_at, error.to_string()))
+        Fst::new(self.file.bytes_again(self.fst_range()))
+            .map_err(|error| self.file.damaged(self.fst_at, error.to_string()))
     }
 
     /// The block at `place`: its first rank, its number of names, their bytes, and the place behind it.

@@ -189,6 +189,12 @@ impl SealedFile {
         Ok(bytes)
     }
 
+    /// Bytes `range` of the body that [`SealedFile::bytes`] gave before: every page of them was checked when the file was opened, and a look
+    /// at each page's bit for each question would cost more than the question.
+    pub(crate) fn bytes_again(&self, range: Range<u64>) -> &[u8] {
+        self.map[..self.body_bytes].get(range.start as usize..range.end as usize).unwrap_or_default()
+    }
+
     /// Bytes from `start` to at most `length` further, less where the body ends.
     pub(crate) fn bytes_up_to(&self, start: u64, length: u64) -> Result<&[u8]> {
         let end = start.saturating_add(length).min(self.body_bytes as u64);

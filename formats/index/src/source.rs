@@ -3,10 +3,11 @@
 //! Only the file's bytes are looked at: the hundred-byte header that the SQLite file format documents, the length, and a hash of sampled
 //! pages. No SQL.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
@@ -18,6 +19,8 @@ const SAMPLED_PAGES: u64 = 64;
 
 /// The header of a SQLite file, <https://www.sqlite.org/fileformat2.html#the_database_header>.
 const SQLITE_HEADER_BYTES: usize = 100;
+/// The header's two file format versions of a database in write-ahead mode.
+const WAL_VERSIONS: [u8; 2] = [2, 2];
 const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// Identity of a table in a database file.
@@ -46,6 +49,9 @@ pub struct SourceFile {
     pub change_counter: u32,
     /// SQLite's counter of schema changes.
     pub schema_cookie: u32,
+    /// When the file was last written, in nanoseconds since 1970-01-01 UTC, where the database is in write-ahead mode: there the counter of
+    /// changes does not count every change. A copy must keep the time (`cp -p`).
+    pub wal_modified_ns: Option<u64>,
     /// xxh3 of sampled pages: two registries may agree in every counter.
     #[serde(with = "hexadecimal")]
     pub sample: u64,
@@ -77,7 +83,8 @@ impl SourceFile {
     pub fn read(path: &Path) -> Result<Self, SourceError> {
         refuse_pending(path)?;
         let mut file = File::open(path)?;
-        let bytes = file.metadata()?.len();
+        let metadata = file.metadata()?;
+        let bytes = metadata.len();
         let mut header = [0; SQLITE_HEADER_BYTES];
         file.read_exact(&mut header).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => SourceError::NotADatabase,
@@ -98,6 +105,7 @@ impl SourceFile {
             pages: number(28),
             change_counter: number(24),
             schema_cookie: number(40),
+            wal_modified_ns: if header[18..20] == WAL_VERSIONS { Some(modified_ns(&metadata)?) } else { None },
             sample: sample(&file, bytes, page_bytes)?,
         })
     }
@@ -109,12 +117,14 @@ impl SourceFile {
     pub fn is_wal(path: &Path) -> io::Result<bool> {
         let mut versions = [0; 2];
         File::open(path)?.read_exact_at(&mut versions, 18)?;
-        Ok(versions == [2, 2])
+        Ok(versions == WAL_VERSIONS)
     }
 }
 
 /// Refuses a database beside which changes wait. A rollback journal whose first byte is zero is one that was ended.
 fn refuse_pending(path: &Path) -> Result<(), SourceError> {
+    // SQLite looks beside the file itself, not beside a link to it.
+    let path = path.canonicalize()?;
     for suffix in ["-wal", "-journal"] {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
@@ -128,6 +138,11 @@ fn refuse_pending(path: &Path) -> Result<(), SourceError> {
         }
     }
     Ok(())
+}
+
+fn modified_ns(metadata: &Metadata) -> io::Result<u64> {
+    let since = metadata.modified()?.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Ok(since.as_nanos() as u64)
 }
 
 fn sample(file: &File, bytes: u64, page_bytes: u32) -> io::Result<u64> {
@@ -168,6 +183,22 @@ mod tests {
     }
 
     #[test]
+    fn in_write_ahead_mode_the_time_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = database(folder.path(), 1);
+        assert_eq!(SourceFile::read(&path).unwrap().wal_modified_ns, None);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[18..20].copy_from_slice(&WAL_VERSIONS);
+        std::fs::write(&path, bytes).unwrap();
+        let before = SourceFile::read(&path).unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(7)).unwrap();
+        let after = SourceFile::read(&path).unwrap();
+        assert_eq!(after.wal_modified_ns, Some(7_000_000_000));
+        assert_ne!(before, after);
+    }
+
+    #[test]
     fn what_is_no_source() {
         let folder = tempfile::tempdir().unwrap();
         let path = database(folder.path(), 1);
@@ -177,6 +208,10 @@ mod tests {
         SourceFile::read(&path).unwrap();
         std::fs::write(beside("-wal"), "w").unwrap();
         assert!(matches!(SourceFile::read(&path), Err(SourceError::Pending("-wal"))));
+        let elsewhere = tempfile::tempdir().unwrap();
+        let link = elsewhere.path().join("link.db");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(matches!(SourceFile::read(&link), Err(SourceError::Pending("-wal"))));
         std::fs::write(beside("-wal"), "").unwrap();
         std::fs::write(beside("-journal"), [0xd9; 512]).unwrap();
         assert!(matches!(SourceFile::read(&path), Err(SourceError::Pending("-journal"))));

@@ -25,52 +25,70 @@ pub const WORD_BYTES_MAX: usize = 64;
 /// A token that occurs once saves nothing.
 const COUNT_MIN: u32 = 2;
 
-/// Tokens that are counted at once at most: beyond it those seen once are forgotten, so that a table of random texts stays within
-/// some hundred MiB.
-const COUNTED_MAX: usize = 2_000_000;
+/// Bytes of memory that a counted token takes, about: its text, its count, and its place in a table that is half full after it grew.
+const COUNTED_TOKEN_BYTES: usize = 160;
 
 /// The dictionary's file.
 pub(crate) const WORDS_FILE: &str = "words.dict";
 
 /// Counts tokens as front coding will meet them: only what a name does not share with the one before.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct WordCounter {
     counts: HashMap<Box<[u8]>, u32>,
+    counted_max: usize,
+    full: bool,
     ends: Vec<u32>,
     previous_ends: Vec<u32>,
 }
 
 impl WordCounter {
+    /// A counter that takes about `memory` bytes. Where the tokens of a table, random texts perhaps, do not fit in there, those seen once are
+    /// forgotten, and then no new ones are counted.
+    #[must_use]
+    pub fn new(memory: usize) -> Self {
+        let counted_max = memory / COUNTED_TOKEN_BYTES;
+        Self { counts: HashMap::new(), counted_max, full: false, ends: Vec::new(), previous_ends: Vec::new() }
+    }
+
     /// Counts the tokens of `name` that it does not share with `previous`.
     pub fn count(&mut self, previous: &[u8], name: &[u8]) {
         token_ends(previous, &mut self.previous_ends);
         token_ends(name, &mut self.ends);
         let shared = shared_tokens(previous, &self.previous_ends, name, &self.ends);
         let mut start = if shared == 0 { 0 } else { self.ends[shared - 1] as usize + 1 };
-        for &end in &self.ends[shared..] {
-            let token = &name[start..end as usize];
-            start = end as usize + 1;
+        for at in shared..self.ends.len() {
+            let end = self.ends[at] as usize;
+            let token = &name[start..end];
+            start = end + 1;
             if token.len() > WORD_BYTES_MAX {
                 continue;
             }
             if let Some(count) = self.counts.get_mut(token) {
                 *count = count.saturating_add(1);
-            } else {
-                if self.counts.len() >= COUNTED_MAX {
-                    self.counts.retain(|_, count| *count > 1);
-                }
-                if self.counts.len() < COUNTED_MAX {
-                    self.counts.insert(token.into(), 1);
-                }
+            } else if self.has_room() {
+                self.counts.insert(token.into(), 1);
             }
         }
+    }
+
+    /// Whether one more token may be counted, after those seen once were forgotten where need be.
+    fn has_room(&mut self) -> bool {
+        if self.counts.len() >= self.counted_max && !self.full {
+            self.counts.retain(|_, count| *count > 1);
+            // Where most are frequent, looking through all of them again and again would gain nothing.
+            self.full = self.counts.len() > self.counted_max / 2;
+        }
+        self.counts.len() < self.counted_max
     }
 
     /// Adds what another counter counted.
     pub fn merge(&mut self, other: Self) {
         for (token, count) in other.counts {
-            let sum = self.counts.entry(token).or_default();
-            *sum = sum.saturating_add(count);
+            if let Some(sum) = self.counts.get_mut(&token) {
+                *sum = sum.saturating_add(count);
+            } else if count > 1 || self.has_room() {
+                self.counts.insert(token, count);
+            }
         }
     }
 
@@ -188,7 +206,7 @@ mod tests {
 
     #[test]
     fn counts_what_front_coding_leaves() {
-        let mut counter = WordCounter::default();
+        let mut counter = WordCounter::new(1 << 20);
         let names = ["ANA DA SILVA", "ANA DA SILVA LIMA", "ANA LIMA", "EVA DA SILVA"];
         let mut previous = "";
         for name in names {
@@ -201,6 +219,20 @@ mod tests {
         assert_eq!(words.code(b"LIMA"), Some(1));
         assert_eq!(words.code(b"EVA"), None);
         assert_eq!(words.token(2), None);
+    }
+
+    #[test]
+    fn random_texts_do_not_fill_the_memory() {
+        let mut counter = WordCounter::new(1000 * COUNTED_TOKEN_BYTES);
+        for i in 0..50_000 {
+            counter.count(b"", format!("COMMON R{}", i * 7919).as_bytes());
+            assert!(counter.counts.len() <= 1000);
+        }
+        let mut other = WordCounter::new(1000 * COUNTED_TOKEN_BYTES);
+        (0..5000).for_each(|i| other.count(b"", format!("COMMON S{i}").as_bytes()));
+        counter.merge(other);
+        assert!(counter.counts.len() <= 1000);
+        assert_eq!(counter.into_words().code(b"COMMON"), Some(0));
     }
 
     #[test]

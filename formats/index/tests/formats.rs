@@ -32,7 +32,7 @@ fn constants_of(page: &str) -> BTreeMap<String, String> {
     let row = |line: &str| {
         let mut cells = line.strip_prefix('|')?.split('|').map(|cell| cell.trim().trim_matches('`').to_owned());
         let (name, value) = (cells.next()?, cells.next()?);
-        let is_constant = name.len() > 1 && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+        let is_constant = name != "NAME" && name.len() > 1 && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
         is_constant.then(|| (name, value.replace(',', "")))
     };
     page.lines().filter_map(row).collect()
@@ -119,7 +119,7 @@ fn write_index(index: &Path) {
     let build = Build::begin(index).unwrap();
     let folder = build.folder();
 
-    let mut counter = WordCounter::default();
+    let mut counter = WordCounter::new(1 << 20);
     let mut before = "";
     for name in names.iter().map(|(name, _)| name.as_str()).collect::<BTreeSet<_>>() {
         counter.count(before.as_bytes(), name.as_bytes());
@@ -176,6 +176,7 @@ fn write_index(index: &Path) {
                 pages: 10,
                 change_counter: 1,
                 schema_cookie: 1,
+                wal_modified_ns: None,
                 sample: 0x0123_4567_89ab_cdef,
             },
         },
@@ -268,7 +269,7 @@ fn the_golden_generation_answers() {
     assert_eq!(by_name("DA DA PROVA"), [7 * 544 * 544 - 1000]);
     assert_eq!(by_prefix("CORALINO DO MODELO DA").len(), 2);
     assert_eq!(by_prefix("CORALINO DO MODELO").len(), 42);
-    assert_eq!(by_prefix("Ø").len(), 85);
+    assert_eq!(by_prefix("Ø").len(), 83);
     assert!(by_prefix("ZZ").is_empty());
 
     // And every key, as a plain scan finds it.

@@ -19,3 +19,6 @@ pub use request::{Id, Item, Key, Lookup, Match, Operation, Request, decode};
 
 /// The version of the protocol that this codec speaks, as `hello` tells it.
 pub const PROTOCOL_VERSION: u32 = 1;
+
+#[cfg(test)]
+mod protocol_page_tests;

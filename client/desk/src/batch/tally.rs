@@ -55,7 +55,7 @@ impl Tally {
         };
         let noun = if lines == 1 { "line" } else { "lines" };
         format!(
-            "{lines} {noun} in {:.1} s: {} ok, {} none, {} errors{codes}{digits}",
+            "{lines} {noun} in {:.1} s: {} ok, {} none, {} with an error{codes}{digits}",
             self.start.elapsed().as_secs_f64(),
             self.ok,
             self.none,
@@ -77,7 +77,7 @@ mod tests {
         tally.wrong_check_digits();
         let summary = tally.summary();
         assert!(summary.starts_with("8 lines in "), "{summary}");
-        let end = " s: 2 ok, 1 none, 5 errors (invalid_cpf 2, invalid_name 1, other 2); 1 with wrong check digits, looked up as they are";
+        let end = " s: 2 ok, 1 none, 5 with an error (invalid_cpf 2, invalid_name 1, other 2); 1 with wrong check digits, looked up as they are";
         assert!(summary.ends_with(end), "{summary}");
         assert_eq!(tally.errors(), 5);
     }

@@ -10,7 +10,7 @@ use crate::{log, serve};
 
 /// The desk's server: answers questions about a registry of people, by CPF and by name.
 #[derive(Debug, Parser)]
-#[command(name = "server", version, arg_required_else_help = true)]
+#[command(name = "server", version, propagate_version = true, arg_required_else_help = true)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -38,6 +38,18 @@ impl Args {
         let file = config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
         let settings = settings.over(file);
         log::start(settings.log_level, settings.log_format);
-        serve::serve(&settings.check()?)
+        serve::serve(&settings.check().map_err(Usage)?)
     }
 }
+
+/// Settings that cannot be served: wrong usage, not a failed operation.
+#[derive(Debug)]
+pub struct Usage(anyhow::Error);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:#}", self.0)
+    }
+}
+
+impl std::error::Error for Usage {}

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use balcao_wire::limits::{IN_FLIGHT_MAX, LINE_BYTES_MAX};
 use balcao_wire::{Code, Fault, Id, Request, decode, write_fault};
 
-use crate::limits::{KEPT_BYTES, OUT_BYTES_MAX};
+use crate::limits::{KEPT_BYTES, OUT_BYTES_MAX, RETRY_AFTER_MS};
 
 /// Where a reply that comes later belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub(crate) struct Conversation {
     ordered: VecDeque<Option<Vec<u8>>>,
     /// The place of the first of them.
     first_ordered: u64,
+    /// Lines that were answered or queued so far.
+    lines: u64,
     /// No line is read any more.
     closing: bool,
 }
@@ -109,6 +111,11 @@ impl Conversation {
         }
     }
 
+    /// There is no room for this connection: says so and closes, whatever was asked.
+    pub(crate) fn turn_away(&mut self) {
+        self.refuse(&Fault::overloaded("all connections are taken; connect again later", RETRY_AFTER_MS));
+    }
+
     /// The rest of a line did not come in time: says so and closes.
     pub(crate) fn expire_line(&mut self) {
         self.refuse(&Fault::new(Code::DeadlineExceeded, "the rest of the line did not come in time; connect again"));
@@ -141,9 +148,9 @@ impl Conversation {
         !self.backlog.is_empty()
     }
 
-    /// Whether a line began that is not whole yet, and nothing but its rest is waited for.
-    pub(crate) fn is_mid_line(&self) -> bool {
-        !self.backlog.is_empty() && self.has_room()
+    /// The number of the line that began and is not whole yet, where nothing but its rest is waited for.
+    pub(crate) fn half_line(&self) -> Option<u64> {
+        (!self.backlog.is_empty() && self.has_room()).then_some(self.lines)
     }
 
     /// Whether no request waits for its answer and no reply to be written.
@@ -185,6 +192,7 @@ impl Conversation {
                 return start;
             }
             self.answer_line(&rest[..end], desk);
+            self.lines += 1;
             start += end + 1;
         }
         start

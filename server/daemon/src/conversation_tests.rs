@@ -42,7 +42,7 @@ fn lines_in_any_pieces() {
             conversation.receive(piece, &desk);
         }
         assert_eq!(take(&mut conversation), format!("{PONG}{{\"id\":1,\"status\":\"ok\"}}\n{PONG}"));
-        assert!(conversation.is_quiet() && !conversation.is_mid_line());
+        assert!(conversation.is_quiet() && conversation.half_line().is_none());
     }
 }
 
@@ -69,7 +69,7 @@ fn at_the_limit_lines_wait_and_none_is_lost() {
         conversation.receive(format!("{{\"id\":{id},\"nome\":\"A\"}}\n").as_bytes(), &desk);
     }
     assert_eq!(desk.queued.borrow().len(), IN_FLIGHT_MAX);
-    assert!(!conversation.wants_input() && !conversation.is_mid_line());
+    assert!(!conversation.wants_input() && conversation.half_line().is_none());
     let mut answered = 0;
     while answered < lines {
         let (ticket, _) = desk.queued.borrow()[answered].clone();
@@ -124,7 +124,7 @@ fn the_longest_line_and_a_longer_one() {
 fn the_last_word_comes_last() {
     let (mut conversation, desk) = (Conversation::default(), Counter::default());
     conversation.receive(b"{\"nome\":\"A\"}\n{\"half", &desk);
-    assert!(conversation.is_mid_line());
+    assert_eq!(conversation.half_line(), Some(1));
     conversation.expire_line();
     assert_eq!(take(&mut conversation), "");
     let ticket = desk.queued.borrow()[0].0;
@@ -132,6 +132,15 @@ fn the_last_word_comes_last() {
     let text = take(&mut conversation);
     assert!(text.starts_with("first\n{\"status\":\"error\",\"code\":\"deadline_exceeded\""), "{text}");
     assert!(conversation.is_quiet() && conversation.is_closing());
+}
+
+#[test]
+fn each_half_line_is_another_one() {
+    let (mut conversation, desk) = (Conversation::default(), Counter::default());
+    conversation.receive(b"{\"op\":", &desk);
+    assert_eq!(conversation.half_line(), Some(0));
+    conversation.receive(b"\"ping\"}\n{\"op\":", &desk);
+    assert_eq!(conversation.half_line(), Some(1));
 }
 
 #[test]

@@ -14,3 +14,6 @@ mod queries;
 mod serve;
 mod session;
 mod sweep;
+
+#[cfg(test)]
+mod stack_tests;

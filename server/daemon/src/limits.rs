@@ -5,8 +5,12 @@ use std::time::Duration;
 /// Connections at once, unless the configuration says otherwise: the thousand that are asked for, with room for a reconnect storm.
 pub(crate) const CONNECTIONS: usize = 12_000;
 
-/// Descriptors that are no connections: files of the index, the database once for each thread, logs, epoll.
-pub(crate) const DESCRIPTORS_RESERVED: u64 = 256;
+/// Connections beyond these that are told so before they are closed; further ones are closed without a word. A moment each, since their reply
+/// has to arrive.
+pub(crate) const TURNED_AWAY_MAX: usize = 128;
+
+/// Descriptors that are no connections: those that are turned away, files of the index, the database once for each thread, epoll.
+pub(crate) const DESCRIPTORS_RESERVED: u64 = 128 + 256;
 
 /// Connections that the kernel holds until they are accepted.
 pub(crate) const BACKLOG: i32 = 4096;

@@ -1,16 +1,15 @@
 //! The listener: a plain thread that accepts, counts, and starts a session for each connection.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use balcao_wire::{Fault, Id, write_fault};
 use may::coroutine;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
-use crate::limits::{ACCEPT_PAUSE, BACKLOG, RETRY_AFTER_MS};
+use crate::limits::{ACCEPT_PAUSE, BACKLOG, TURNED_AWAY_MAX};
 use crate::serve::House;
 use crate::session;
 
@@ -69,11 +68,14 @@ fn accept(listener: &TcpListener, house: &Arc<House>, connections: usize) {
 }
 
 fn begin(stream: TcpStream, peer: SocketAddr, house: &Arc<House>, connections: usize) {
-    let Some(entry) = house.sessions.enter(connections) else {
-        tracing::warn!(connections, "all connections are taken; one was refused");
-        refuse(stream);
+    let Some((entry, others)) = house.sessions.enter(connections + TURNED_AWAY_MAX) else {
+        tracing::warn!(connections, "all connections are taken, and many wait to be turned away; one was dropped");
         return;
     };
+    let welcome = others < connections;
+    if !welcome {
+        tracing::warn!(connections, "all connections are taken; one is turned away");
+    }
     if let Err(error) = prepare(&stream) {
         // The peer is gone already.
         tracing::debug!(%peer, %error, "a connection ended before it began");
@@ -82,12 +84,12 @@ fn begin(stream: TcpStream, peer: SocketAddr, house: &Arc<House>, connections: u
     tracing::debug!(%peer, "connected");
     let house = Arc::clone(house);
     let serve = move || {
-        session::run(stream, &entry, &house);
+        session::run(stream, &entry, &house, welcome);
         tracing::debug!(%peer, "disconnected");
     };
     #[expect(unsafe_code, reason = "starting a coroutine is unsafe by nature")]
     // SAFETY: a coroutine must not overflow its stack and must not hold a reference into thread-local storage over a wait. The stack is
-    // proven on half its size by a test (`tests/stack.rs`) with the deepest line and rows of every kind; a session uses its worker's
+    // proven on half its size by a test (`stack_tests.rs`) with the deepest line and rows of every kind; a session uses its worker's
     // thread-local buffer inside one closure that never waits.
     let spawned = unsafe { coroutine::Builder::new().spawn(serve) };
     if let Err(error) = spawned {
@@ -100,15 +102,4 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
     socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
-}
-
-/// Tells one connection too many to come back later. The reply fits any socket's buffer: nothing is waited for.
-fn refuse(mut stream: TcpStream) {
-    let mut reply = Vec::new();
-    let fault = Fault::overloaded("all connections are taken; connect again later", RETRY_AFTER_MS);
-    write_fault(&mut reply, &Id::Absent, &fault);
-    reply.push(b'\n');
-    if stream.set_nonblocking(true).is_ok() {
-        let _ = stream.write(&reply);
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use balcao_server::args::Args;
+use balcao_server::args::{Args, Usage};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -10,7 +10,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(1)
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
 }

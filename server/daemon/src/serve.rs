@@ -77,8 +77,8 @@ pub(crate) fn serve(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Starts every thread that is no coroutine worker first: what `may` does to its own threads must not be inherited.
-fn start_house(snapshot: Snapshot, workers: usize) -> Result<Arc<House>> {
+/// Starts the threads of the house: those that are no coroutine workers first, since what `may` does to its own must not be inherited.
+pub(crate) fn start_house(snapshot: Snapshot, workers: usize) -> Result<Arc<House>> {
     let pool = rayon::ThreadPoolBuilder::new().thread_name(|number| format!("batch-{number}"));
     // Only a second server in one process, in a test, finds a pool already there.
     let _ = pool.build_global();
@@ -89,7 +89,12 @@ fn start_house(snapshot: Snapshot, workers: usize) -> Result<Arc<House>> {
     // The scheduler starts with the first coroutine, and its threads inherit the name of the one that starts them.
     let start = || may::go!(|| ()).join();
     let started = std::thread::Builder::new().name("worker".to_owned()).spawn(start);
-    started.context("cannot start the workers")?.join().ok().and_then(Result::ok).context("the workers did not start")?;
+    started
+        .context("cannot start the workers")?
+        .join()
+        .ok()
+        .and_then(Result::ok)
+        .context("the workers did not start")?;
     Ok(Arc::new(House { snapshot: RwLock::new(Arc::new(snapshot)), queries, sessions }))
 }
 

@@ -46,8 +46,8 @@ enum Input {
     Broken,
 }
 
-/// Serves one connection until it ends. Runs on a coroutine.
-pub(crate) fn run(stream: TcpStream, entry: &Entry, house: &House) {
+/// Serves one connection until it ends; turns it away with a word where it is `welcome` no more. Runs on a coroutine.
+pub(crate) fn run(stream: TcpStream, entry: &Entry, house: &House, welcome: bool) {
     let stream = Arc::new(stream);
     let Ok(io) = CoIo::new(Held(Arc::clone(&stream))) else {
         tracing::warn!("a connection could not be watched and was dropped");
@@ -60,9 +60,12 @@ pub(crate) fn run(stream: TcpStream, entry: &Entry, house: &House) {
         entry,
         house,
         talk: Conversation::default(),
-        line_since: None,
+        half_line: None,
         stalled_since: None,
     };
+    if !welcome {
+        session.talk.turn_away();
+    }
     session.serve();
     // The order matters, see `Held`.
     drop(session);
@@ -75,8 +78,9 @@ struct Session<'a> {
     entry: &'a Entry,
     house: &'a House,
     talk: Conversation,
-    /// When the line began that is not whole, and when the client last took a byte while replies wait; on the house's clock.
-    line_since: Option<u64>,
+    /// The number of the line that is not whole, and when it began; on the house's clock.
+    half_line: Option<(u64, u64)>,
+    /// When the client last took a byte while replies wait.
     stalled_since: Option<u64>,
 }
 
@@ -184,23 +188,24 @@ impl<'a> Session<'a> {
 
     /// Tells the sweep when to wake this session at the latest.
     fn set_deadline(&mut self) {
-        let (stalls, mid_line) = (!self.talk.output().is_empty(), self.talk.is_mid_line());
-        if !stalls && !mid_line {
-            self.line_since = None;
+        let (stalls, half) = (!self.talk.output().is_empty(), self.talk.half_line());
+        if !stalls && half.is_none() {
+            (self.half_line, self.stalled_since) = (None, None);
             self.entry.watch.set_deadline(None);
             return;
         }
         let now = self.house.sessions.now_ms();
-        self.line_since = mid_line.then(|| self.line_since.unwrap_or(now));
+        // Each line has its own time: a client whose packets end in the middle of lines is not slow.
+        self.half_line = half.map(|line| self.half_line.filter(|half| half.0 == line).unwrap_or((line, now)));
         self.stalled_since = stalls.then(|| self.stalled_since.unwrap_or(now));
-        let line = self.line_since.map(|since| since + LINE_DEADLINE.as_millis() as u64);
+        let line = self.half_line.map(|(_, since)| since + LINE_DEADLINE.as_millis() as u64);
         let stall = self.stalled_since.map(|since| since + WRITE_STALL.as_millis() as u64);
         self.entry.watch.set_deadline(line.into_iter().chain(stall).min());
     }
 
     /// Looks at the deadlines; `true` where the connection is to be dropped at once.
     fn is_late(&mut self) -> bool {
-        if self.line_since.is_none() && self.stalled_since.is_none() {
+        if self.half_line.is_none() && self.stalled_since.is_none() {
             return false;
         }
         let now = self.house.sessions.now_ms();
@@ -211,11 +216,10 @@ impl<'a> Session<'a> {
             tracing::info!("a client took no byte of its replies for too long; its connection is closed");
             return true;
         }
-        if late(self.line_since, LINE_DEADLINE) {
-            self.line_since = None;
-            // A reply may just have come with the deadline, or the rest of the line lies in the socket: only a line that is still half
-            // after one more read is late.
-            if self.read() != Input::Broken && self.talk.is_mid_line() {
+        if late(self.half_line.map(|(_, since)| since), LINE_DEADLINE) {
+            let number = self.half_line.take().map(|(number, _)| number);
+            // The rest of the line may lie in the socket: only one that is still half after one more read is late.
+            if self.read() != Input::Broken && self.talk.half_line() == number {
                 self.talk.expire_line();
             }
         }

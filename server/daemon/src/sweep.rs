@@ -80,17 +80,18 @@ impl Sessions {
         self.began.elapsed().as_millis() as u64 + 1
     }
 
-    /// Enters a session; `None` where `max` are open.
-    pub(crate) fn enter(self: &Arc<Self>, max: usize) -> Option<Entry> {
+    /// Enters a session: how many are open besides it. `None` where `max` are open.
+    pub(crate) fn enter(self: &Arc<Self>, max: usize) -> Option<(Entry, usize)> {
         let mut open = self.lock();
-        if open.watches.len() >= max {
+        let others = open.watches.len();
+        if others >= max {
             return None;
         }
         let number = open.next;
         open.next += 1;
         let watch = Arc::<Watch>::default();
         open.watches.insert(number, Arc::clone(&watch));
-        Some(Entry { sessions: Arc::clone(self), number, watch })
+        Some((Entry { sessions: Arc::clone(self), number, watch }, others))
     }
 
     /// Whether the server is stopping.

@@ -9,3 +9,6 @@ mod snapshot;
 
 pub use lookup::Plan;
 pub use snapshot::{OpenError, Snapshot};
+
+#[cfg(test)]
+mod tests;

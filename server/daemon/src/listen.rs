@@ -68,12 +68,11 @@ fn accept(listener: &TcpListener, house: &Arc<House>, connections: usize) {
 }
 
 fn begin(stream: TcpStream, peer: SocketAddr, house: &Arc<House>, connections: usize) {
-    let Some((entry, others)) = house.sessions.enter(connections + TURNED_AWAY_MAX) else {
+    let Some(entry) = house.sessions.enter(connections, TURNED_AWAY_MAX) else {
         tracing::warn!(connections, "all connections are taken, and many wait to be turned away; one was dropped");
         return;
     };
-    let welcome = others < connections;
-    if !welcome {
+    if !entry.welcome {
         tracing::warn!(connections, "all connections are taken; one is turned away");
     }
     if let Err(error) = prepare(&stream) {
@@ -84,7 +83,7 @@ fn begin(stream: TcpStream, peer: SocketAddr, house: &Arc<House>, connections: u
     tracing::debug!(%peer, "connected");
     let house = Arc::clone(house);
     let serve = move || {
-        session::run(stream, &entry, &house, welcome);
+        session::run(stream, &entry, &house);
         tracing::debug!(%peer, "disconnected");
     };
     #[expect(unsafe_code, reason = "starting a coroutine is unsafe by nature")]

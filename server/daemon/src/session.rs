@@ -46,8 +46,8 @@ enum Input {
     Broken,
 }
 
-/// Serves one connection until it ends; turns it away with a word where it is `welcome` no more. Runs on a coroutine.
-pub(crate) fn run(stream: TcpStream, entry: &Entry, house: &House, welcome: bool) {
+/// Serves one connection until it ends; turns it away with a word where it is not welcome. Runs on a coroutine.
+pub(crate) fn run(stream: TcpStream, entry: &Entry, house: &House) {
     let stream = Arc::new(stream);
     let Ok(io) = CoIo::new(Held(Arc::clone(&stream))) else {
         tracing::warn!("a connection could not be watched and was dropped");
@@ -63,7 +63,7 @@ pub(crate) fn run(stream: TcpStream, entry: &Entry, house: &House, welcome: bool
         half_line: None,
         stalled_since: None,
     };
-    if !welcome {
+    if !entry.welcome {
         session.talk.turn_away();
     }
     session.serve();

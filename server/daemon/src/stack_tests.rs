@@ -126,8 +126,8 @@ fn a_session_fits_half_its_stack() {
         .map(|_| {
             let (stream, _) = listener.accept().unwrap();
             stream.set_nonblocking(true).unwrap();
-            let (house, entry) = (Arc::clone(&house), house.sessions.enter(10).unwrap().0);
-            thread::spawn(move || on_half_a_stack(move || session::run(stream, &entry, &house, true)))
+            let (house, entry) = (Arc::clone(&house), house.sessions.enter(10, 0).unwrap());
+            thread::spawn(move || on_half_a_stack(move || session::run(stream, &entry, &house)))
         })
         .collect();
     asking.into_iter().chain(sessions).for_each(|thread| thread.join().unwrap());

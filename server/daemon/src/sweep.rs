@@ -37,12 +37,16 @@ pub(crate) struct Sessions {
 struct Open {
     next: u64,
     watches: HashMap<u64, Arc<Watch>>,
+    /// Those of them that are served; the others are being turned away, and take nobody's place.
+    served: usize,
 }
 
 /// A session's entry; dropped, the session is over.
 pub(crate) struct Entry {
     sessions: Arc<Sessions>,
     number: u64,
+    /// Whether there is room for it; else it is told so.
+    pub(crate) welcome: bool,
     pub(crate) watch: Arc<Watch>,
 }
 
@@ -50,6 +54,7 @@ impl Drop for Entry {
     fn drop(&mut self) {
         let mut open = self.sessions.lock();
         open.watches.remove(&self.number);
+        open.served -= usize::from(self.welcome);
         if open.watches.is_empty() {
             self.sessions.changed.notify_all();
         }
@@ -80,18 +85,20 @@ impl Sessions {
         self.began.elapsed().as_millis() as u64 + 1
     }
 
-    /// Enters a session: how many are open besides it. `None` where `max` are open.
-    pub(crate) fn enter(self: &Arc<Self>, max: usize) -> Option<(Entry, usize)> {
+    /// Enters a session: one that is served while fewer than `served_max` are, else one to turn away; `None` where `turned_away_max` of
+    /// those are open already.
+    pub(crate) fn enter(self: &Arc<Self>, served_max: usize, turned_away_max: usize) -> Option<Entry> {
         let mut open = self.lock();
-        let others = open.watches.len();
-        if others >= max {
+        let welcome = open.served < served_max;
+        if !welcome && open.watches.len() - open.served >= turned_away_max {
             return None;
         }
+        open.served += usize::from(welcome);
         let number = open.next;
         open.next += 1;
         let watch = Arc::<Watch>::default();
         open.watches.insert(number, Arc::clone(&watch));
-        Some((Entry { sessions: Arc::clone(self), number, watch }, others))
+        Some(Entry { sessions: Arc::clone(self), number, welcome, watch })
     }
 
     /// Whether the server is stopping.

@@ -46,6 +46,36 @@ fn one_connection_too_many_is_told_so() {
 }
 
 #[test]
+fn those_that_are_turned_away_take_nobody_s_place() {
+    let registry = Registry::of(SMALL);
+    let server = Server::start(&registry, &["--connections", "5"]);
+    let mut peers: Vec<Peer> = (0..5).map(|_| server.peer()).collect();
+    for peer in &mut peers {
+        assert_eq!(peer.ask(r#"{"op":"ping"}"#)["status"], "ok");
+    }
+    // More than there are places keep on knocking, and none of them hangs up when it is told to.
+    let mut turned_away: Vec<Peer> = (0..20).map(|_| server.peer()).collect();
+    for peer in &mut turned_away {
+        assert_eq!(code(&peer.line()), "overloaded");
+    }
+    drop(peers);
+    // Each is waited for a second at most: were they counted, whoever comes now would be turned away and counted in turn.
+    let began = Instant::now();
+    loop {
+        let mut next = server.peer();
+        next.send("{\"op\":\"ping\"}\n");
+        if next.line()["status"] == "ok" {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "all places are free, and none was to be had");
+        turned_away.push(next);
+        if turned_away.len() > 100 {
+            turned_away.remove(0);
+        }
+    }
+}
+
+#[test]
 fn a_thousand_at_once() {
     // Both ends' descriptors: the server raises its own limit, this process raises its own here.
     let limit = getrlimit(Resource::Nofile);

@@ -19,8 +19,8 @@ fn peer_that_takes_little(address: &str) -> Peer {
     Peer::over(socket.into())
 }
 
-/// Sends a blank every half second until a reply comes: its bytes.
-fn trickle(stream: &mut TcpStream) -> Vec<u8> {
+/// Sends a blank every half second until a reply comes: its bytes. Does `meanwhile` each time.
+fn trickle(stream: &mut TcpStream, mut meanwhile: impl FnMut()) -> Vec<u8> {
     stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     let began = Instant::now();
     let mut bytes = vec![0; 1000];
@@ -35,6 +35,7 @@ fn trickle(stream: &mut TcpStream) -> Vec<u8> {
         }
         // It may have been closed just now.
         let _ = stream.write_all(b" ");
+        meanwhile();
     }
 }
 
@@ -43,7 +44,7 @@ fn nobody_is_waited_for_for_ever() {
     let registry = Registry::shared();
     let server = Server::start(&registry, &["--workers", "1"]);
     let dear = dear(&registry);
-    let [mut idle, mut half, mut behind, mut trickling] = std::array::from_fn(|_| server.peer());
+    let [mut idle, mut half, mut behind, mut trickling, mut ragged] = std::array::from_fn(|_| server.peer());
     assert_eq!(idle.ask(r#"{"op":"ping"}"#), json!({"status": "ok"}));
 
     let began = Instant::now();
@@ -53,7 +54,12 @@ fn nobody_is_waited_for_for_ever() {
     half.send(r#"{"op":"pi"#);
     behind.send(format!("{{{dear}}}\n{{\"cpf\":"));
     trickling.send("{");
-    let trickled = trickle(&mut trickling.stream);
+    // Its packets end in the middle of lines, each of which is soon whole: that is no slow client.
+    ragged.send(r#"{"op":"#);
+    let trickled = trickle(&mut trickling.stream, || {
+        ragged.send("\"ping\"}\n{\"op\":");
+        assert_eq!(ragged.line(), json!({"status": "ok"}));
+    });
     assert!(began.elapsed() > Duration::from_secs(9), "a line was cut off before its deadline");
     assert!(String::from_utf8(trickled).unwrap().contains("deadline_exceeded"));
 

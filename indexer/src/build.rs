@@ -77,7 +77,7 @@ pub enum BuildError {
     Index(#[from] IndexError),
     /// Runs cannot be spilled.
     #[error("{}", spill_message(.0))]
-    Spill(#[source] io::Error),
+    Spill(io::Error),
     /// Someone wrote to the database during the build.
     #[error("the database changed while it was read; stop what writes to it and build again")]
     Changed,

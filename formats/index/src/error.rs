@@ -10,14 +10,14 @@ pub type Result<T, E = IndexError> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum IndexError {
     /// The operating system refused.
-    #[error("cannot {action} {file}: {source}")]
+    #[error("cannot {action} {file}: {cause}{}", remedy(.cause))]
     Io {
         /// What was tried, as a verb.
         action: &'static str,
         /// The file's name.
         file: String,
-        /// What the system said.
-        source: io::Error,
+        /// What the system said. The message holds it: it is no `source()`, so that a chain of errors tells it once.
+        cause: io::Error,
     },
     /// There is no published generation.
     #[error("no index is published in this folder; run `indexer build` first")]
@@ -57,11 +57,22 @@ pub enum IndexError {
     },
 }
 
+/// What to do about the commonest refusals of the system.
+fn remedy(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::NotFound => "; the index is not whole: build it again with `indexer build`",
+        io::ErrorKind::PermissionDenied => "; check who owns the index's folder",
+        io::ErrorKind::StorageFull => "; free some space and build again",
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => "; name a folder for the index",
+        _ => "",
+    }
+}
+
 impl IndexError {
     /// Wraps an I/O error with what was tried on which file.
     pub(crate) fn io(action: &'static str, file: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let file = file.into();
-        move |source| Self::Io { action, file, source }
+        move |cause| Self::Io { action, file, cause }
     }
 
     pub(crate) fn damaged(file: &str, at: u64, what: impl Into<String>) -> Self {

@@ -41,15 +41,23 @@ impl Build {
             TryLockError::WouldBlock => IndexError::Locked,
             TryLockError::Error(error) => IndexError::io("lock", LOCK_FILE)(error),
         })?;
-        let current = current_generation(index);
-        // What dead builds left goes now, so that a full disk does not stay full. Where CURRENT cannot be read nobody knows what is dead.
-        if !matches!(current, Err(IndexError::Damaged { .. })) {
-            let former = current.as_ref().ok().and_then(|name| former_of(index, name));
-            remove_others(index, &current.iter().cloned().chain(former).collect::<Vec<_>>())?;
-        }
-        let former = match current {
-            Ok(current) => Some(current),
-            Err(IndexError::Unpublished | IndexError::Damaged { .. }) => None,
+        // What dead builds left goes now, so that a full disk does not stay full; but only where it is certain what is dead. With a CURRENT or a
+        // current generation that cannot be read, any other may be the good one: nothing goes before this build is published.
+        let former = match current_generation(index) {
+            Ok(current) => {
+                if let Ok((manifest, _)) = Manifest::read(&index.join(&current)) {
+                    remove_others(
+                        index,
+                        &[Some(current.clone()), manifest.former].into_iter().flatten().collect::<Vec<_>>(),
+                    )?;
+                }
+                Some(current)
+            }
+            Err(IndexError::Unpublished) => {
+                remove_others(index, &[])?;
+                None
+            }
+            Err(IndexError::Damaged { .. }) => None,
             Err(error) => return Err(error),
         };
         let number = generations(index)?.filter_map(|name| name[1..].parse::<u64>().ok()).max().unwrap_or(0) + 1;
@@ -178,11 +186,11 @@ impl AnomaliesWriter {
 /// # Errors
 /// [`IndexError::Unpublished`] where there is none; [`IndexError::Damaged`] where `CURRENT` is no name.
 pub fn current_generation(index: &Path) -> Result<String> {
-    let text = match fs::read_to_string(index.join(CURRENT_FILE)) {
+    let bytes = match fs::read(index.join(CURRENT_FILE)) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(IndexError::Unpublished),
         result => result.map_err(IndexError::io("read", CURRENT_FILE))?,
     };
-    match text.strip_suffix('\n') {
+    match str::from_utf8(&bytes).ok().and_then(|text| text.strip_suffix('\n')) {
         Some(name) if is_generation(name) => Ok(name.to_owned()),
         _ => Err(IndexError::damaged(CURRENT_FILE, 0, "it does not name a generation")),
     }
@@ -192,10 +200,6 @@ pub fn current_generation(index: &Path) -> Result<String> {
 fn is_generation(name: &str) -> bool {
     name.strip_prefix('g')
         .is_some_and(|number| number.len() >= NAME_DIGITS && number.bytes().all(|b| b.is_ascii_digit()))
-}
-
-fn former_of(index: &Path, name: &str) -> Option<String> {
-    Manifest::read(&index.join(name)).ok()?.0.former
 }
 
 fn generations(index: &Path) -> Result<impl Iterator<Item = String> + use<>> {
@@ -282,12 +286,28 @@ mod tests {
     #[test]
     fn a_damaged_current_is_mended_by_the_next_build() {
         let folder = tempfile::tempdir().unwrap();
-        publish(folder.path());
-        fs::write(folder.path().join(CURRENT_FILE), "?").unwrap();
-        drop(Build::begin(folder.path()).unwrap());
-        assert_eq!(folders(folder.path()), ["g000001"]);
-        assert_eq!(publish(folder.path()), "g000002");
-        assert_eq!(folders(folder.path()), ["g000002"]);
+        let index = folder.path();
+        let good = ["g000001", "g000002"];
+        for damaged in [&b"?"[..], b"\xff\n", b"g000077\n"] {
+            fs::remove_dir_all(index).unwrap();
+            (publish(index), publish(index));
+            fs::write(index.join(CURRENT_FILE), damaged).unwrap();
+            // A build that fails removes nothing that may be good; one that succeeds puts an end to the doubt.
+            drop(Build::begin(index).unwrap());
+            assert_eq!(folders(index), good);
+            assert_eq!(publish(index), "g000003");
+            assert_eq!(folders(index), ["g000003"]);
+        }
+    }
+
+    #[test]
+    fn the_former_survives_a_damaged_current_generation() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = folder.path();
+        (publish(index), publish(index));
+        fs::write(index.join("g000002").join(MANIFEST_FILE), "?").unwrap();
+        drop(Build::begin(index).unwrap());
+        assert_eq!(folders(index), ["g000001", "g000002"]);
     }
 
     #[test]

@@ -62,10 +62,10 @@ pub struct SourceFile {
 #[non_exhaustive]
 pub enum SourceError {
     /// The operating system refused.
-    #[error("cannot read the database: {0}")]
-    Io(#[from] io::Error),
+    #[error("cannot read the database: {0}; check its path, and that you may read it")]
+    Io(io::Error),
     /// It does not begin like a SQLite database.
-    #[error("the file is no SQLite database")]
+    #[error("the file is no SQLite database; give the registry's own file with --db")]
     NotADatabase,
     /// Changes lie beside it that are not in it yet.
     #[error(
@@ -73,6 +73,12 @@ pub enum SourceError {
          `sqlite3 DATABASE 'PRAGMA wal_checkpoint(TRUNCATE)'`, and try again"
     )]
     Pending(&'static str),
+}
+
+impl From<io::Error> for SourceError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
 }
 
 impl SourceFile {

@@ -14,7 +14,7 @@ pub use table::{Table, TableName, cell};
 pub enum RegistryError {
     /// SQLite says no.
     #[error("{}", describe(.0))]
-    Sqlite(#[from] rusqlite::Error),
+    Sqlite(rusqlite::Error),
     /// There is no such table.
     #[error("the database has no table `{0}`; name yours with --table")]
     NoTable(String),
@@ -42,6 +42,12 @@ pub enum RegistryError {
         /// The option that names it.
         option: &'static str,
     },
+}
+
+impl From<rusqlite::Error> for RegistryError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
 }
 
 /// SQLite's words, with what to do about the commonest.

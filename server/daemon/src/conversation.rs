@@ -40,8 +40,9 @@ pub(crate) struct Conversation {
     backlog: Vec<u8>,
     /// Bytes at the backlog's front that hold no line's end.
     searched: usize,
-    /// Replies, ready to be written.
+    /// Replies, ready to be written, and how many of their bytes are written already.
     out: Vec<u8>,
+    sent: usize,
     /// Requests with `id` that are not answered.
     unordered: usize,
     /// Requests without `id` from the first unanswered one on, with the replies of those behind it that are ready.
@@ -129,13 +130,21 @@ impl Conversation {
 
     /// Replies to be written.
     pub(crate) fn output(&self) -> &[u8] {
-        &self.out
+        &self.out[self.sent..]
     }
 
     /// The first `count` bytes of the output were written.
     pub(crate) fn written(&mut self, count: usize) {
-        self.out.drain(..count);
-        give_back(&mut self.out);
+        self.sent += count;
+        if self.sent >= self.out.len() {
+            self.sent = 0;
+            self.out.clear();
+            give_back(&mut self.out);
+        } else if self.sent > self.out.len() / 2 {
+            // Moved once for at least as many bytes as are left: a long reply costs no more for being written in pieces.
+            self.out.drain(..self.sent);
+            self.sent = 0;
+        }
     }
 
     /// Whether more bytes should be read.
@@ -155,7 +164,7 @@ impl Conversation {
 
     /// Whether no request waits for its answer and no reply to be written.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.out.is_empty() && self.in_flight() == 0
+        self.output().is_empty() && self.in_flight() == 0
     }
 
     /// Whether the connection is to be closed once it is quiet.
@@ -169,7 +178,7 @@ impl Conversation {
     }
 
     fn has_room(&self) -> bool {
-        self.in_flight() < IN_FLIGHT_MAX && self.out.len() < OUT_BYTES_MAX
+        self.in_flight() < IN_FLIGHT_MAX && self.output().len() < OUT_BYTES_MAX
     }
 
     /// Answers whole lines while there is room: how many bytes they had.

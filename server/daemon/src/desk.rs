@@ -1,6 +1,6 @@
 //! The desk: decides which lane a request takes, and answers those of the cheap one.
 //!
-//! Cheap is what is bounded and touches few pages: everything that needs at most [`INLINE_ROWS_MAX`] rows. It is answered in the session. The
+//! Cheap is what is bounded and touches few pages: everything that needs at most [`INLINE_ROWS_MAX`] rows of [`INLINE_BYTES_MAX`] bytes. It is answered in the session. The
 //! rest goes to the bounded queue of the query threads, so that it holds up neither what stands behind it nor other connections.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +10,7 @@ use balcao_engine::Snapshot;
 use balcao_wire::{Code, Fault, Operation, Request, write_fault};
 
 use crate::conversation::{Desk, Outcome, Ticket};
-use crate::limits::{INLINE_ROWS_MAX, RETRY_AFTER_MS};
+use crate::limits::{INLINE_BYTES_MAX, INLINE_ROWS_MAX, RETRY_AFTER_MS};
 use crate::queries::{Mailbox, Queries, Query};
 
 /// The desk as one session sees it, with the snapshot that its requests begin with.
@@ -44,7 +44,7 @@ impl SessionDesk<'_> {
             Ok(Operation::Batch(_)) => return false,
             Ok(Operation::Lookup(lookup)) => match self.snapshot.plan(lookup) {
                 Ok(plan) if plan.rows() > INLINE_ROWS_MAX => return false,
-                Ok(plan) => self.snapshot.write_page(&plan, &request.id, out),
+                Ok(plan) => return self.snapshot.write_short_page(&plan, &request.id, out, INLINE_BYTES_MAX),
                 Err(fault) => write_fault(out, &request.id, &fault),
             },
             _ => self.snapshot.answer(request, out),

@@ -32,6 +32,13 @@ pub(crate) const KEPT_BYTES: usize = 1024;
 /// Reads in a row after which a session lets the others of its worker go first.
 pub(crate) const ROUNDS_BEFORE_YIELD: usize = 4;
 
+/// Bytes of replies that a session writes in a row before it lets the others of its worker go first.
+pub(crate) const BYTES_BEFORE_YIELD: usize = 1 << 20;
+
+/// Bytes that a page fetched in the session itself may have; a longer one is thrown away and goes to the queue. Eight rows of a registry have
+/// one or two thousand.
+pub(crate) const INLINE_BYTES_MAX: usize = 64 * 1024;
+
 /// Rows that are fetched in the session itself; longer pages go to the queue. A fetch takes 1 to 7 µs with its pages in memory and some
 /// hundred from a disk, a hand-over about 10 µs: measured in `docs/decisions.md`.
 pub(crate) const INLINE_ROWS_MAX: usize = 8;

@@ -11,7 +11,7 @@ use may::io::{CoIo, WaitIo};
 
 use crate::conversation::Conversation;
 use crate::desk::SessionDesk;
-use crate::limits::{LINE_DEADLINE, LINGER, READ_BYTES, ROUNDS_BEFORE_YIELD, WRITE_STALL};
+use crate::limits::{BYTES_BEFORE_YIELD, LINE_DEADLINE, LINGER, READ_BYTES, ROUNDS_BEFORE_YIELD, WRITE_STALL};
 use crate::serve::House;
 use crate::sweep::Entry;
 
@@ -36,10 +36,14 @@ impl AsRawFd for Held {
 /// What reading came to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Input {
-    /// There may be more at once.
+    /// As many bytes as fit: there may be more at once.
     More,
-    /// Nothing more for now.
+    /// Some bytes, fewer than fit.
+    Short,
+    /// Nothing more for now: the socket said so, and will say when that changes.
     Waiting,
+    /// The socket was not looked at, since there is no room for more.
+    Full,
     /// Nothing more ever.
     Ended,
     /// The connection broke.
@@ -97,7 +101,7 @@ impl<'a> Session<'a> {
                 Input::Broken => return,
                 Input::Ended => ended = true,
                 // What arrived before the stop is answered, what comes after it is not read.
-                Input::Waiting if stopping => ended = true,
+                Input::Waiting | Input::Full if stopping => ended = true,
                 _ => {}
             }
             if !self.write() {
@@ -113,8 +117,18 @@ impl<'a> Session<'a> {
                 }
                 return;
             }
-            let more = input == Input::More || (input == Input::Waiting && peer_closed && self.talk.wants_input());
-            peer_closed &= input == Input::More;
+            // Only a socket that said so is waited for: epoll tells each change once, and a change that came while there was no room, or
+            // with the last bytes, was told already.
+            let more = match input {
+                Input::More => true,
+                Input::Short => peer_closed,
+                Input::Full => self.talk.wants_input(),
+                Input::Waiting => {
+                    peer_closed = false;
+                    false
+                }
+                Input::Ended | Input::Broken => false,
+            };
             if more {
                 rounds += 1;
                 if rounds % ROUNDS_BEFORE_YIELD == 0 {
@@ -151,13 +165,13 @@ impl<'a> Session<'a> {
         let desk = self.desk();
         self.talk.resume(&desk);
         if !self.talk.wants_input() {
-            return if self.talk.is_closing() { Input::Ended } else { Input::Waiting };
+            return if self.talk.is_closing() { Input::Ended } else { Input::Full };
         }
         SCRATCH.with_borrow_mut(|scratch| match self.stream.read(scratch) {
             Ok(0) => Input::Ended,
             Ok(count) => {
                 self.talk.receive(&scratch[..count], &desk);
-                if count == scratch.len() { Input::More } else { Input::Waiting }
+                if count == scratch.len() { Input::More } else { Input::Short }
             }
             Err(error) => match error.kind() {
                 ErrorKind::WouldBlock => Input::Waiting,
@@ -169,12 +183,18 @@ impl<'a> Session<'a> {
 
     /// Writes what the socket takes; `false` where the connection broke.
     fn write(&mut self) -> bool {
+        let mut since_yield = 0;
         while !self.talk.output().is_empty() {
             match self.stream.write(self.talk.output()) {
                 Ok(0) => return false,
                 Ok(count) => {
                     self.talk.written(count);
                     self.stalled_since = None;
+                    since_yield += count;
+                    if since_yield >= BYTES_BEFORE_YIELD {
+                        since_yield = 0;
+                        may::coroutine::yield_now();
+                    }
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => return true,
@@ -234,7 +254,12 @@ impl<'a> Session<'a> {
         }
         let deadline = self.house.sessions.now_ms() + LINGER.as_millis() as u64;
         self.entry.watch.set_deadline(Some(deadline));
+        let mut rounds = 0;
         while self.house.sessions.now_ms() < deadline {
+            rounds += 1;
+            if rounds % ROUNDS_BEFORE_YIELD == 0 {
+                may::coroutine::yield_now();
+            }
             let read = SCRATCH.with_borrow_mut(|scratch| self.stream.read(scratch));
             match read {
                 Ok(0) => return,

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use balcao_index::Part;
 use balcao_wire::limits::REPLY_BYTES_MAX;
-use balcao_wire::{Code, Cursor, Fault, Id, Key, Lookup, Match, RowsWriter};
+use balcao_wire::{Code, Cursor, Fault, Id, Key, Lookup, Match, RowsWriter, write_fault};
 
 use crate::rows::RowError;
 use crate::snapshot::{Snapshot, unavailable};
@@ -56,20 +56,34 @@ impl Snapshot {
 
     /// Fetches the rows of a plan and appends the reply.
     pub fn write_page(&self, plan: &Plan<'_>, id: &Id, out: &mut Vec<u8>) {
-        let start = out.len();
-        if let Err(fault) = self.try_write_page(plan, id, out) {
-            Self::give_up(out, start, id, &fault);
+        if !self.write_short_page(plan, id, out, REPLY_BYTES_MAX) {
+            let message = "the rows of this page take more than 64 MiB; ask with a smaller `limit`";
+            write_fault(out, id, &Fault::new(Code::TooManyRows, message));
         }
     }
 
-    fn try_write_page(&self, plan: &Plan<'_>, id: &Id, out: &mut Vec<u8>) -> Result<(), Fault> {
-        let bytes_max = out.len().saturating_add(REPLY_BYTES_MAX);
+    /// As [`Snapshot::write_page`], where the reply has at most about `bytes_max` bytes; else appends nothing and returns `false`.
+    #[must_use]
+    pub fn write_short_page(&self, plan: &Plan<'_>, id: &Id, out: &mut Vec<u8>, bytes_max: usize) -> bool {
+        let start = out.len();
+        match self.try_write_page(plan, id, out, start.saturating_add(bytes_max)) {
+            Ok(()) => {}
+            Err(RowError::TooLong) => {
+                out.truncate(start);
+                return false;
+            }
+            Err(error) => Self::give_up(out, start, id, &unavailable(&error)),
+        }
+        true
+    }
+
+    fn try_write_page(&self, plan: &Plan<'_>, id: &Id, out: &mut Vec<u8>, bytes_max: usize) -> Result<(), RowError> {
         let mut rows = RowsWriter::begin(out, id);
         if !plan.page.is_empty() {
             // A page has at most a thousand rowids; most have one, and then this takes no memory from the heap.
             let mut one = [0];
             let many: Vec<i64>;
-            let rowid = |rank| self.generation.rowid(plan.part, rank).map_err(|error| unavailable(&error));
+            let rowid = |rank| self.generation.rowid(plan.part, rank);
             let rowids = if plan.rows() == 1 {
                 one[0] = rowid(plan.page.start)?;
                 &one[..]
@@ -77,14 +91,7 @@ impl Snapshot {
                 many = plan.page.clone().map(rowid).collect::<Result<_, _>>()?;
                 &many[..]
             };
-            let mut reader = self.rows.reader().map_err(|error| unavailable(&error))?;
-            reader.write(rowids, plan.key, &mut rows, bytes_max).map_err(|error| match error {
-                RowError::TooLong => Fault::new(
-                    Code::TooManyRows,
-                    "the rows of this page take more than 64 MiB; ask with a smaller `limit`",
-                ),
-                error => unavailable(&error),
-            })?;
+            self.rows.reader()?.write(rowids, plan.key, &mut rows, bytes_max)?;
         }
         let warning = matches!(plan.key, Key::Cpf(cpf) if !cpf.has_right_check_digits());
         let next = plan.next.as_ref().map(Cursor::encode);

@@ -11,6 +11,7 @@ mod deadlines;
 mod errors;
 mod order;
 mod quiet;
+mod room;
 mod settings;
 mod starting;
 mod stopping;

@@ -66,6 +66,22 @@ fn two_rows_that_changed_places() {
 }
 
 #[test]
+fn a_database_that_was_cut_short() {
+    let desk = desk();
+    let line = r#"{"id":1,"cpf":"12345678909"}"#;
+    desk.check_rows(line, &["12345678909"], 1);
+    let whole = fs::read(desk.db()).unwrap();
+    // In place: the file that is mapped shrinks. A read beyond its end would take the whole process with it.
+    for bytes in [whole.len() - 1, 8192, 4096, 1, 0] {
+        fs::File::options().write(true).open(desk.db()).unwrap().set_len(bytes as u64).unwrap();
+        desk.check(line, UNAVAILABLE);
+        desk.check_rows(r#"{"nome":"NINGUEM"}"#, &[], 0);
+    }
+    fs::write(desk.db(), &whole).unwrap();
+    desk.check_rows(line, &["12345678909"], 1);
+}
+
+#[test]
 fn a_row_that_is_gone() {
     check(
         "DELETE FROM cpf WHERE rowid = 1",

@@ -75,7 +75,7 @@ impl RowStore {
     /// Lends a reader; it must not be held while a coroutine waits.
     pub(crate) fn reader(&self) -> Result<RowReader<'_>, RowError> {
         // The file is mapped: a read beyond the end of one that was cut short is no error of SQLite but a fault that takes the thread
-        // with it. A look at the length costs a tenth of a row, and leaves only the moment between it and the read.
+        // with it. A look at the length costs half a microsecond, and leaves only the moment between it and the read.
         let found = self.file.metadata()?.len();
         if found < self.bytes {
             return Err(RowError::Shrunk { expected: self.bytes, found });

@@ -10,6 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use balcao_index::varint;
+
 /// Rows between two whole keys.
 pub(crate) const RESTART_ROWS: usize = 1024;
 
@@ -33,11 +35,11 @@ pub(crate) trait RunKey: Ord + Clone + Send + Sync {
 
 impl RunKey for u64 {
     fn pack(&self, before: &Self, out: &mut Vec<u8>) {
-        write_varint(out, self - before);
+        varint::write(out, self - before);
     }
 
     fn tail_bytes(head: &mut &[u8]) -> Option<(u64, usize)> {
-        read_varint(head).map(|gap| (gap, 0))
+        varint::read(head).map(|gap| (gap, 0))
     }
 
     fn unpack(&mut self, head: u64, _: &[u8]) {
@@ -52,14 +54,14 @@ impl RunKey for u64 {
 impl RunKey for Vec<u8> {
     fn pack(&self, before: &Self, out: &mut Vec<u8>) {
         let same = self.iter().zip(before).take_while(|(a, b)| a == b).count();
-        write_varint(out, same as u64);
-        write_varint(out, (self.len() - same) as u64);
+        varint::write(out, same as u64);
+        varint::write(out, (self.len() - same) as u64);
         out.extend_from_slice(&self[same..]);
     }
 
     fn tail_bytes(head: &mut &[u8]) -> Option<(u64, usize)> {
-        let same = read_varint(head)?;
-        Some((same, usize::try_from(read_varint(head)?).ok()?))
+        let same = varint::read(head)?;
+        Some((same, usize::try_from(varint::read(head)?).ok()?))
     }
 
     fn unpack(&mut self, head: u64, tail: &[u8]) {
@@ -108,7 +110,7 @@ impl<K: RunKey> RunWriter<K> {
             self.restarts.push((key.clone(), self.bytes.len() as u64));
         }
         key.pack(&self.before, &mut self.bytes);
-        write_varint(&mut self.bytes, row);
+        varint::write(&mut self.bytes, row);
         self.before.clone_from(key);
         self.rows += 1;
     }
@@ -190,7 +192,7 @@ impl<K: RunKey> RunReader<'_, K> {
         let whole = self.window.bytes(head_bytes + tail_bytes + HEAD_BYTES)?;
         let (tail, mut rest) = whole[head_bytes..].split_at_checked(tail_bytes).ok_or(io::ErrorKind::InvalidData)?;
         let left_before = rest.len();
-        let row = read_varint(&mut rest).ok_or(io::ErrorKind::InvalidData)?;
+        let row = varint::read(&mut rest).ok_or(io::ErrorKind::InvalidData)?;
         let used = head_bytes + tail_bytes + (left_before - rest.len());
         self.key.unpack(number, tail);
         self.row = row;
@@ -264,27 +266,6 @@ impl SpillFile {
         self.file.write_all_at(bytes, at)?;
         Ok(at)
     }
-}
-
-fn write_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

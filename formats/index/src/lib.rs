@@ -10,7 +10,7 @@ mod bits;
 mod mmap;
 mod sealed;
 mod sparse;
-mod varint;
+pub mod varint;
 
 mod cpf;
 mod names;

@@ -290,7 +290,8 @@ mod tests {
         let good = ["g000001", "g000002"];
         for damaged in [&b"?"[..], b"\xff\n", b"g000077\n"] {
             fs::remove_dir_all(index).unwrap();
-            (publish(index), publish(index));
+            publish(index);
+            publish(index);
             fs::write(index.join(CURRENT_FILE), damaged).unwrap();
             // A build that fails removes nothing that may be good; one that succeeds puts an end to the doubt.
             drop(Build::begin(index).unwrap());
@@ -304,7 +305,8 @@ mod tests {
     fn the_former_survives_a_damaged_current_generation() {
         let folder = tempfile::tempdir().unwrap();
         let index = folder.path();
-        (publish(index), publish(index));
+        publish(index);
+        publish(index);
         fs::write(index.join("g000002").join(MANIFEST_FILE), "?").unwrap();
         drop(Build::begin(index).unwrap());
         assert_eq!(folders(index), ["g000001", "g000002"]);

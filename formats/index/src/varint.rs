@@ -1,10 +1,10 @@
-//! LEB128 numbers: seven bits a byte, the low ones first, the high bit where more follow.
+//! LEB128 numbers: seven bits a byte, the low ones first, the high bit where more follow. The indexer packs its runs with them too.
 
 /// The longest encoding of a `u64`.
 pub(crate) const VARINT_BYTES_MAX: usize = 10;
 
 /// Appends `value`.
-pub(crate) fn write(out: &mut Vec<u8>, mut value: u64) {
+pub fn write(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -13,7 +13,8 @@ pub(crate) fn write(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Takes a number off the front of `bytes`; `None` where they end too early or hold more than 64 bits.
-pub(crate) fn read(bytes: &mut &[u8]) -> Option<u64> {
+#[must_use]
+pub fn read(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0_u64;
     for (i, &byte) in bytes.iter().take(VARINT_BYTES_MAX).enumerate() {
         let shift = 7 * i as u32;
@@ -50,7 +51,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..20)) {
-            read(&mut bytes.as_slice());
+            let _ = read(&mut bytes.as_slice());
         }
     }
 }

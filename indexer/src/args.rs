@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::num::NonZero;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use balcao_registry::TableName;
 use clap::{Parser, Subcommand};
 
@@ -112,13 +112,13 @@ impl Args {
                 let plan = BuildPlan { db, index: out, table, shards: shards.map(|shards| shards.0), memory };
                 let summary = build(&plan, &bar);
                 bar.finish();
-                let summary = summary?;
+                let summary = summary.with_context(|| format!("cannot index {}", plan.db.display()))?;
                 if self.json { serde_json::to_string(&summary)? + "\n" } else { summary_text(&summary) }
             }
             Command::Verify { index, db } => {
                 let verified = verify(&index, db.as_deref(), &bar);
                 bar.finish();
-                let verified = verified?;
+                let verified = verified.with_context(|| format!("cannot vouch for {}", index.display()))?;
                 if self.json {
                     let json = serde_json::json!({
                         "files": verified.files, "bytes": verified.bytes, "cpf_rows": verified.cpf_rows,
@@ -136,7 +136,7 @@ impl Args {
             }
             Command::Stats { index } => {
                 bar.finish();
-                let stats = stats(&index)?;
+                let stats = stats(&index).with_context(|| format!("cannot read {}", index.display()))?;
                 if self.json { serde_json::to_string(&stats)? + "\n" } else { stats_text(&stats) }
             }
         };

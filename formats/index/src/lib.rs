@@ -27,7 +27,7 @@ pub use cpf::{CpfShardWriter, cpf_code};
 pub use error::{IndexError, Result};
 pub use generation::{Generation, Part};
 pub use manifest::{FORMAT_VERSION, FileEntry, Manifest, ShardEntry};
-pub use names::{NameShardWriter, tokens};
+pub use names::NameShardWriter;
 pub use publish::{AnomaliesWriter, Build, current_generation};
 pub use rowids::RowidRange;
 pub use sealed::{FOOTER_BYTES, HEADER_BYTES, MAGIC, PAGE_BYTES};

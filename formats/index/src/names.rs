@@ -60,18 +60,6 @@ pub(crate) fn token_ends(name: &[u8], ends: &mut Vec<u32>) {
     }
 }
 
-/// The tokens of a normalised name.
-pub fn tokens(name: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut ends = Vec::new();
-    token_ends(name, &mut ends);
-    let mut start = 0;
-    ends.into_iter().map(move |end| {
-        let token = &name[start..end as usize];
-        start = end as usize + 1;
-        token
-    })
-}
-
 /// How many leading tokens two names share.
 pub(crate) fn shared_tokens(a: &[u8], a_ends: &[u32], b: &[u8], b_ends: &[u32]) -> usize {
     let same = a.iter().zip(b).take_while(|(x, y)| x == y).count() as u32;

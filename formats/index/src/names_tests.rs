@@ -39,6 +39,18 @@ fn check(mut rows: Vec<(String, i64)>, asked: &[String]) {
     assert_eq!(all, rows);
 }
 
+/// The tokens of a normalised name.
+fn tokens(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut ends = Vec::new();
+    token_ends(name, &mut ends);
+    let mut start = 0;
+    ends.into_iter().map(move |end| {
+        let token = &name[start..end as usize];
+        start = end as usize + 1;
+        token
+    })
+}
+
 #[test]
 fn tokens_keep_particles_with_their_word() {
     #[track_caller]

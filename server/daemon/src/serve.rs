@@ -60,16 +60,10 @@ pub(crate) fn serve(config: &Config) -> Result<()> {
 
     let signal = signals.forever().next();
     tracing::info!(signal, "stopping");
-    let stopping = Arc::clone(&house.sessions);
-    let left = {
-        // The flag is set before the listener is woken: it then knows why.
-        let stop = std::thread::spawn(move || stopping.stop(STOP_WITHIN));
-        while !house.sessions.is_stopping() {
-            std::thread::yield_now();
-        }
-        listener.stop();
-        stop.join().unwrap_or(0)
-    };
+    // The flag before the listener is woken: it then knows why.
+    house.sessions.begin_stop();
+    listener.stop();
+    let left = house.sessions.end_all(STOP_WITHIN);
     if left > 0 {
         tracing::warn!(left, "connections were still open at the end");
     }

@@ -106,9 +106,13 @@ impl Sessions {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Tells every session to end, and waits for that at most `within`: how many are left.
-    pub(crate) fn stop(&self, within: Duration) -> usize {
+    /// From now on the server is stopping: nobody new is served, and a session that looks up ends.
+    pub(crate) fn begin_stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Makes every session look up, and waits for their end at most `within`: how many are left.
+    pub(crate) fn end_all(&self, within: Duration) -> usize {
         let deadline = Instant::now() + within;
         let mut open = self.lock();
         loop {

@@ -4,6 +4,7 @@
 //! which dies at any point leaves the former generation served; what it left is removed by the next build.
 
 use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{IndexError, Result};
@@ -178,6 +179,28 @@ impl AnomaliesWriter {
         self.hash.update(line.as_bytes());
         self.bytes += line.len() as u64;
         self.out.write_all(line.as_bytes()).map_err(IndexError::io("write", ANOMALIES_FILE))
+    }
+}
+
+/// What is published, at a glance: the name of the generation, and the file that says so. A generation may come by the name of one that was removed;
+/// it does not come by the same `CURRENT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    generation: String,
+    inode: u64,
+    /// Last change of the file or of what the system keeps about it, in seconds and nanoseconds.
+    changed: (i64, i64),
+}
+
+impl Published {
+    /// Looks at what is published in the folder `index`.
+    ///
+    /// # Errors
+    /// As [`current_generation`].
+    pub fn read(index: &Path) -> Result<Self> {
+        let generation = current_generation(index)?;
+        let metadata = fs::metadata(index.join(CURRENT_FILE)).map_err(IndexError::io("read", CURRENT_FILE))?;
+        Ok(Self { generation, inode: metadata.ino(), changed: (metadata.ctime(), metadata.ctime_nsec()) })
     }
 }
 

@@ -1,9 +1,12 @@
 //! The shipped `indexer`, end to end: exit codes, summaries, remedies, and what lies in the folder afterwards.
 
 mod command;
+mod disk;
+mod faulty;
 
 mod anomalies;
 mod builds;
 mod damage;
+mod faults;
 mod folders;
 mod refusals;

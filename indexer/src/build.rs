@@ -84,6 +84,11 @@ pub enum BuildError {
         "the database changed while it was read, or was moved, replaced or removed; stop what does so and build again"
     )]
     Changed,
+    /// The file does not end with a page's end.
+    #[error(
+        "the database is damaged: the end of its file is torn off; copy it again, or check it with `PRAGMA integrity_check`"
+    )]
+    Torn,
     /// SQLite gave rows that are not in the order of their rowids.
     #[error("the database is damaged: its rows are not in order; check it with `PRAGMA integrity_check`")]
     Disorder,
@@ -120,6 +125,10 @@ pub fn build_with(
     let threads = threads.get();
     let held = HeldFile::open(&plan.db).map_err(SourceError::Io)?;
     let source_file = SourceFile::read(held.path())?;
+    // SQLite would read zeros where the last page is torn off.
+    if !source_file.bytes.is_multiple_of(source_file.page_bytes.into()) {
+        return Err(BuildError::Torn);
+    }
     let begin = || -> Result<_, BuildError> {
         let connections = connect(held.path(), threads)?;
         let table = Table::describe(&connections[0], &plan.table)?;

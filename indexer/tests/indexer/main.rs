@@ -3,10 +3,14 @@
 mod command;
 mod disk;
 mod faulty;
+mod small_disk;
 
 mod anomalies;
 mod builds;
 mod damage;
 mod faults;
 mod folders;
+mod full_disk;
+mod kills;
 mod refusals;
+mod registry;

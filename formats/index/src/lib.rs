@@ -34,6 +34,7 @@ pub use publish::{AnomaliesWriter, Build, Published, current_generation};
 pub use rowids::RowidRange;
 pub use sealed::{FOOTER_BYTES, HEADER_BYTES, MAGIC, PAGE_BYTES};
 pub use source::{Source, SourceError, SourceFile, SourceStamp};
+pub use storage::{NamelessFile, RealFiles, Storage, StoredFile};
 pub use verify::{Verified, verify};
 pub use words::{WordCounter, Words};
 

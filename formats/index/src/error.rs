@@ -61,6 +61,7 @@ pub enum IndexError {
 fn remedy(cause: &io::Error) -> &'static str {
     match cause.kind() {
         io::ErrorKind::NotFound => "; the index is not whole: build it again with `indexer build`",
+        io::ErrorKind::IsADirectory => "; a file belongs there: remove the folder and build the index again",
         io::ErrorKind::PermissionDenied => "; check who owns the index's folder",
         io::ErrorKind::StorageFull => "; free some space and build again",
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => "; name a folder for the index",

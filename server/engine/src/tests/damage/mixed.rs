@@ -26,7 +26,8 @@ fn check(small: &Small, victim: &Victim, file: &Subject, what: &str, told: &[&st
         let expected = if is_list(file) { Outcome::Unchanged } else { Outcome::Refused };
         assert_eq!(check_answers(small, index, told), expected);
     });
-    if path.is_dir() && !path.is_symlink() { fs::remove_dir(&path) } else { fs::remove_file(&path) }.unwrap_or_default();
+    if path.is_dir() && !path.is_symlink() { fs::remove_dir(&path) } else { fs::remove_file(&path) }
+        .unwrap_or_default();
     fs::write(&path, &file.bytes).unwrap();
 }
 
@@ -59,12 +60,21 @@ fn a_generation_in_the_place_of_another() {
     assert_eq!(check_answers(&small, victim.index(), "cpf-0000.keys"), Outcome::Refused);
     fs::remove_dir_all(&current).unwrap();
     copy(&former, &current);
-    assert_eq!(check_answers(&small, victim.index(), "MANIFEST is damaged at byte 0: it is that of g000001"), Outcome::Refused);
+    assert_eq!(
+        check_answers(&small, victim.index(), "MANIFEST is damaged at byte 0: it is that of g000001"),
+        Outcome::Refused
+    );
     fs::remove_dir_all(&current).unwrap();
-    assert_eq!(check_answers(&small, victim.index(), "CURRENT is damaged at byte 0: it names g000002"), Outcome::Refused);
+    assert_eq!(
+        check_answers(&small, victim.index(), "CURRENT is damaged at byte 0: it names g000002"),
+        Outcome::Refused
+    );
     // A file where the folder belongs.
     fs::write(&current, "g000001\n").unwrap();
-    assert_eq!(check_answers(&small, victim.index(), "CURRENT is damaged at byte 0: it names g000002"), Outcome::Refused);
+    assert_eq!(
+        check_answers(&small, victim.index(), "CURRENT is damaged at byte 0: it names g000002"),
+        Outcome::Refused
+    );
 }
 
 #[test]

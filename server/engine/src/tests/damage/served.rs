@@ -41,7 +41,8 @@ fn every_byte_of_the_rowids() {
             let (file, at) = places[number];
             let snapshot = Snapshot::open(&small.desk.db(), victim.index()).unwrap();
             let change = Change::Flip(at, 1 << (at % 8));
-            let outcome = whole(format_args!("{}, {change}", file.name), || victim.with(file, change, || small.check(&snapshot)));
+            let outcome =
+                whole(format_args!("{}, {change}", file.name), || victim.with(file, change, || small.check(&snapshot)));
             counts.add(&file.name, outcome);
         },
     );

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use balcao_datasets::{Plan, Recipe, write_registry};
 use balcao_index::{
-    Build, CpfShardWriter, FileEntry, Generation, Manifest, NameShardWriter, RowidRange, ShardEntry, WordCounter, Words,
-    cpf_code,
+    Build, CpfShardWriter, FileEntry, Generation, Manifest, NameShardWriter, RowidRange, ShardEntry, WordCounter,
+    Words, cpf_code,
 };
 use balcao_registry::cell;
 use balcao_wire::{Request, decode};
@@ -117,7 +117,9 @@ fn questions(desk: &Desk) -> Vec<Asked> {
     }
     members.extend((0..20).map(|number| format!(r#""cpf":"{}""#, cpf(number * 49_999_999))));
     members.extend((0..10).map(|number| format!(r#""cpf":"{:011}""#, number * 9_999_999_999_u64 + 7)));
-    members.extend(["A", "AAA", "MARIA ZZ", "NINGUEM", "ZZZZ", "Ø", "1"].map(|name| format!(r#""nome":"{name}","match":"exact""#)));
+    members.extend(
+        ["A", "AAA", "MARIA ZZ", "NINGUEM", "ZZZZ", "Ø", "1"].map(|name| format!(r#""nome":"{name}","match":"exact""#)),
+    );
     members.extend(('A'..='Z').map(|letter| format!(r#""nome":"{letter}","limit":1000"#)));
     members.sort();
     members.dedup();

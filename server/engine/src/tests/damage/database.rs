@@ -23,7 +23,7 @@ const PAGE_BYTES: usize = 512;
 const ROWS: usize = 1000;
 
 /// Rows that are asked for on either side of where a page's rows are: a page holds a dozen.
-const ROWS_AROUND: usize = 25;
+const ROWS_AROUND: usize = 14;
 
 struct Asked {
     request: Request,
@@ -67,7 +67,7 @@ impl Stand {
     /// Asks for the rows about the page that byte `at` is in.
     fn ask_around(&self, snapshot: &Snapshot, at: usize) -> Outcome {
         let middle = at / PAGE_BYTES * PAGE_BYTES * ROWS / self.bytes.len();
-        let rows = middle.saturating_sub(ROWS_AROUND)..(middle + ROWS_AROUND + 15).min(ROWS);
+        let rows = middle.saturating_sub(ROWS_AROUND)..(middle + ROWS_AROUND + 13).min(ROWS);
         let mut worst = Outcome::Unchanged;
         let mut reply = Vec::new();
         for asked in self.asked[rows].iter().flatten() {

@@ -11,15 +11,15 @@ use crate::table::Registry;
 
 pub mod make;
 
-mod reading;
-mod scan;
+pub(crate) mod reading;
+pub(crate) mod scan;
 
 mod prefixes;
-mod questions;
+pub(crate) mod questions;
 mod spelling;
 
-mod asking;
-mod judging;
+pub(crate) mod asking;
+pub(crate) mod judging;
 mod manners;
 mod report;
 

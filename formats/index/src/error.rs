@@ -64,6 +64,7 @@ const EIO: i32 = 5;
 fn remedy(cause: &io::Error) -> &'static str {
     match cause.kind() {
         io::ErrorKind::NotFound => "; the index is not whole: build it again with `indexer build`",
+        io::ErrorKind::IsADirectory => "; a file belongs there: remove the folder and build the index again",
         io::ErrorKind::PermissionDenied => "; check who owns the index's folder",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space and build again",
         io::ErrorKind::ReadOnlyFilesystem => {

@@ -13,7 +13,8 @@ use crate::generation::Generation;
 use crate::manifest::{ANOMALIES_FILE, FileEntry, MANIFEST_FILE, Manifest};
 use crate::storage::{RealFiles, Storage, StoredFile, create_folders, remove_tree, write_file};
 
-const CURRENT_FILE: &str = "CURRENT";
+/// One line: the name of the generation that is served.
+pub(crate) const CURRENT_FILE: &str = "CURRENT";
 const CURRENT_NEW_FILE: &str = "CURRENT.new";
 const LOCK_FILE: &str = "LOCK";
 

@@ -28,8 +28,8 @@ const FOOTER: usize = 8 * (3 + PARAMETERS);
 const FST_AT: usize = 2;
 const FST_BYTES: usize = 3;
 
-/// Ranks of a run that are looked at, as a page has them.
-const PAGE_ROWS: u64 = 1000;
+/// Ranks of a run that are looked at.
+const PAGE_ROWS: u64 = 40;
 
 /// The golden generation's folder.
 fn golden() -> PathBuf {
@@ -128,30 +128,66 @@ impl Frame {
 /// A change of one file. A file is meant by its place in the list of sealed files, a place in it modulo its length.
 #[derive(Arbitrary, Debug)]
 enum Edit {
-    Byte { file: u8, at: u16, to: u8 },
-    Add { file: u8, at: u16, by: u8 },
-    Bytes { file: u8, at: u16, to: [u8; 10] },
-    Fill { file: u8, at: u16, length: u8, to: u8 },
-    Move { file: u8, from: u16, to: u16, length: u8 },
-    Parameter { file: u8, which: u8, to: u64 },
-    Near { file: u8, which: u8, by: i8 },
+    Byte {
+        file: u8,
+        at: u16,
+        to: u8,
+    },
+    Add {
+        file: u8,
+        at: u16,
+        by: u8,
+    },
+    Bytes {
+        file: u8,
+        at: u16,
+        to: [u8; 10],
+    },
+    Fill {
+        file: u8,
+        at: u16,
+        length: u8,
+        to: u8,
+    },
+    Move {
+        file: u8,
+        from: u16,
+        to: u16,
+        length: u8,
+    },
+    Parameter {
+        file: u8,
+        which: u8,
+        to: u64,
+    },
+    Near {
+        file: u8,
+        which: u8,
+        by: i8,
+    },
     /// A shard's number of rows, in both of its files.
-    Rows { file: u8, to: u64 },
-    Cut { file: u8, to: u16 },
-    Lengthen { file: u8, by: u8 },
+    Rows {
+        file: u8,
+        to: u64,
+    },
+    Cut {
+        file: u8,
+        to: u16,
+    },
+    Lengthen {
+        file: u8,
+        by: u8,
+    },
     /// A number of the manifest.
-    Manifest { which: u8, to: u64 },
+    Manifest {
+        which: u8,
+        to: u64,
+    },
 }
 
 /// The numbers of a manifest that an edit may set.
-const NUMBERS: [&str; 6] = [
-    "/rows",
-    "/cpf_rows",
-    "/name_rows",
-    "/anomalies/cpf_check_digits",
-    "/anomalies_file/bytes",
-    "/source/file/pages",
-];
+const NUMBERS: [&str; 6] =
+    ["/rows", "/cpf_rows", "/name_rows", "/anomalies/cpf_check_digits", "/anomalies_file/bytes", "/source/file/pages"];
 
 /// The golden generation, taken apart.
 #[derive(Clone)]
@@ -277,7 +313,9 @@ struct Questions {
 fn questions() -> Questions {
     let multiplied = |i: u32| i.wrapping_mul(2_654_435_761) % 1_000_000_000;
     let odd = (0..10).map(|i| format!("{:09}00", multiplied(25 * i + 4)));
-    let cpfs = (0..40).filter_map(|i| Cpf::from_base(multiplied(i * 13))).chain([0, 999_999_999].map(|base| Cpf::from_base(base).unwrap()));
+    let cpfs = (0..40)
+        .filter_map(|i| Cpf::from_base(multiplied(i * 13)))
+        .chain([0, 999_999_999].map(|base| Cpf::from_base(base).unwrap()));
     let given = ["ABELINO", "BRUNELA", "CORALINO", "DAVINA", "EURIDES", "ØRSTEDA", "M", "A", "DA", "ZZ", "\u{10ffff}"];
     let further = ["", " W000", " W049", " W123 DA PROVA", " DO MODELO", " W2"];
     let names = given.iter().flat_map(|given| further.iter().map(move |further| format!("{given}{further}")));
@@ -289,7 +327,7 @@ impl Questions {
     fn ask(&self, generation: &Generation) {
         let fetch = |part: Part, ranks: std::ops::Range<u64>| {
             let page = ranks.start..ranks.end.min(ranks.start.saturating_add(PAGE_ROWS));
-            page.for_each(|rank| drop(generation.rowid(part, rank)));
+            let _ = page.map(|rank| generation.rowid(part, rank)).find(Result::is_err);
             let _ = (generation.rowid(part, ranks.end), generation.rowid(part, u64::MAX));
         };
         for cpf in &self.cpfs {

@@ -16,13 +16,13 @@ use crate::record::has_right_check_digits;
 use crate::scratch;
 
 /// Rows of a target's table at most, so that one input does not take long.
-const ROWS_MAX: usize = 3000;
+const ROWS_MAX: usize = 1200;
 
 /// Bytes of the names of a target's table at most.
-const NAME_BYTES_MAX: usize = 64 * 1024;
+const NAME_BYTES_MAX: usize = 24 * 1024;
 
-/// Prefixes that are asked at most: each one costs a look through the model.
-const PREFIXES_MAX: usize = 400;
+/// Prefixes that are asked at most.
+const PREFIXES_MAX: usize = 100;
 
 /// A table's rows by their keys.
 #[derive(Debug, Default)]
@@ -37,9 +37,7 @@ struct Table {
 
 impl Table {
     fn add_cpf(&mut self, number: u64, rowid: i64) {
-        // The code by docs/formats.md.
-        let code = if has_right_check_digits(number) { number / 100 } else { 1_000_000_000 + number };
-        self.rows += usize::from(self.cpfs.entry(code).or_insert((number, BTreeSet::new())).1.insert(rowid));
+        self.rows += usize::from(self.cpfs.entry(code(number)).or_insert((number, BTreeSet::new())).1.insert(rowid));
     }
 
     fn add_name(&mut self, name: &str, rowid: i64) {
@@ -140,9 +138,8 @@ impl Table {
         let near = self.cpfs.iter().flat_map(|(&code, _)| near(code)).filter(|&code| code < 1_000_000_000);
         let near = near.filter_map(|base| Some(Cpf::from_base(base as u32)?.number()));
         for number in near.chain(asked.cpfs.values().map(|(number, _)| *number)) {
-            let cpf = read_cpf(number);
-            if !self.cpfs.values().any(|(other, _)| *other == number) {
-                assert!(generation.cpf_ranks(cpf).unwrap().is_empty());
+            if !self.cpfs.contains_key(&code(number)) {
+                assert!(generation.cpf_ranks(read_cpf(number)).unwrap().is_empty());
             }
         }
     }
@@ -164,22 +161,35 @@ impl Table {
     }
 
     fn check_prefixes(&self, generation: &Generation, asked: &Table) {
-        let count = |names: &mut dyn Iterator<Item = (&String, &BTreeSet<i64>)>| -> u64 {
-            names.map(|(_, rowids)| rowids.len() as u64).sum()
-        };
-        let names = asked.names.keys().chain(self.names.keys());
-        let prefixes = names.flat_map(|name| {
+        let mut end = 0;
+        let ends: Vec<u64> = self
+            .names
+            .values()
+            .map(|rowids| {
+                end += rowids.len() as u64;
+                end
+            })
+            .collect();
+        let names: Vec<&str> = self.names.keys().map(String::as_str).collect();
+        let rank = |place: usize| if place == 0 { 0 } else { ends[place - 1] };
+        let all = asked.names.keys().chain(self.names.keys());
+        let prefixes = all.flat_map(|name| {
             let ends = name.char_indices().map(|(at, c)| at + c.len_utf8());
             let few = name.len() / 8 + 1;
             ends.enumerate().filter(move |(at, end)| at % few == 0 || *end == name.len()).map(|(_, end)| &name[..end])
         });
         for prefix in prefixes.collect::<BTreeSet<_>>().into_iter().take(PREFIXES_MAX) {
-            let start = count(&mut self.names.iter().take_while(|(name, _)| name.as_str() < prefix));
-            let rows = count(&mut self.names.iter().filter(|(name, _)| name.starts_with(prefix)));
+            let start = names.partition_point(|name| *name < prefix);
+            let count = names[start..].iter().take_while(|name| name.starts_with(prefix)).count();
             let ranks = generation.prefix_ranks(prefix).unwrap();
-            assert!(ranks == (start..start + rows) || rows == 0 && ranks.is_empty());
+            assert!(ranks == (rank(start)..rank(start + count)) || count == 0 && ranks.is_empty());
         }
     }
+}
+
+/// The code of a CPF by docs/formats.md.
+fn code(number: u64) -> u64 {
+    if has_right_check_digits(number) { number / 100 } else { 1_000_000_000 + number }
 }
 
 fn read_cpf(number: u64) -> Cpf {

@@ -78,9 +78,8 @@ pub(crate) fn name_key(name: &str) -> String {
     const APOSTROPHES: [char; 7] = ['\u{27}', '\u{60}', '\u{b4}', '\u{2bc}', '\u{2018}', '\u{2019}', '\u{ff07}'];
     let without: String = name.chars().filter(|c| !APOSTROPHES.contains(c)).collect();
     let bare: String = without.nfkd().filter(|c| c.general_category_group() != GeneralCategoryGroup::Mark).collect();
-    let is_kept = |c: &char| {
-        matches!(c.general_category_group(), GeneralCategoryGroup::Letter | GeneralCategoryGroup::Number)
-    };
+    let is_kept =
+        |c: &char| matches!(c.general_category_group(), GeneralCategoryGroup::Letter | GeneralCategoryGroup::Number);
     let kept: String = bare.to_uppercase().chars().map(|c| if is_kept(&c) { c } else { ' ' }).collect();
     kept.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }

@@ -58,7 +58,8 @@ fn identity(bytes: &[u8]) -> Option<SourceFile> {
     let pages: Vec<&[u8]> = bytes.chunks_exact(page_bytes as usize).collect();
     let last = pages.len() as u64 - u64::from(!pages.is_empty());
     let sampled = SAMPLED_PAGES.min(pages.len() as u64);
-    let sample: Vec<u8> = (0..sampled).flat_map(|i| pages[(i * last / (sampled - 1).max(1)) as usize]).copied().collect();
+    let sample: Vec<u8> =
+        (0..sampled).flat_map(|i| pages[(i * last / (sampled - 1).max(1)) as usize]).copied().collect();
     Some(SourceFile {
         bytes: bytes.len() as u64,
         page_bytes,

@@ -2,6 +2,7 @@
 
 mod batches;
 mod order;
+mod pager;
 mod paging;
 mod stale;
 mod tables;

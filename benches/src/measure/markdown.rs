@@ -153,7 +153,8 @@ fn load_threads(out: &mut String, load: &Load) -> std::fmt::Result {
     writeln!(out, "| {} | (load generator) | {:.2} |", load.workers, load.generator_cpu)
 }
 
-fn mib(bytes: u64) -> f64 {
+/// Bytes as MiB.
+pub(crate) fn mib(bytes: u64) -> f64 {
     bytes as f64 / (1024.0 * 1024.0)
 }
 
@@ -162,7 +163,7 @@ fn per_row(bytes: u64, rows: u64) -> String {
 }
 
 /// A number with a comma before every three digits.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {

@@ -14,13 +14,14 @@ use crate::scratch::Scratch;
 use crate::table::{Registry, quoted};
 
 mod building;
-mod machine;
-mod markdown;
-mod observing;
 mod peer;
-mod section;
 mod serving;
-mod spread;
+
+pub(crate) mod machine;
+pub(crate) mod markdown;
+pub(crate) mod observing;
+pub(crate) mod section;
+pub(crate) mod spread;
 
 pub use peer::create_indexes;
 
@@ -65,7 +66,7 @@ pub(crate) struct Figures {
 /// When there is not enough disk or any program fails; the file is left alone then.
 pub fn run(plan: &Plan, progress: impl Fn(&str)) -> anyhow::Result<(String, bool)> {
     // A file that cannot take the section is better known before than after.
-    let document = section::read(&plan.out)?;
+    let document = section::read(&plan.out, "measure")?;
     let parent = plan.work.clone().unwrap_or_else(std::env::temp_dir);
     check_disk(plan, &parent, &progress)?;
     let folder = Scratch::new_in(&parent).context("cannot use the folder for big files; name another with --work")?;

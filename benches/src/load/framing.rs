@@ -66,7 +66,9 @@ pub(crate) fn judge(reply: &[u8], rows_expected: bool, total: Option<u32>) -> Ju
         None => read(reply, rows_expected),
     };
     match total {
-        Some(total) if judged.error.is_none() && total_of(reply) != Some(total) => Judged::wrong(judged.id, "wrong_total"),
+        Some(total) if judged.error.is_none() && total_of(reply) != Some(total) => {
+            Judged::wrong(judged.id, "wrong_total")
+        }
         _ => judged,
     }
 }

@@ -41,7 +41,9 @@ fn split(text: &str, name: &'static str) -> anyhow::Result<Around> {
     let [begin_marker, end_marker] = markers(name);
     let (begin, end) = (text.find(&begin_marker), text.find(&end_marker));
     let (before, behind) = match (begin, end) {
-        (Some(begin), Some(end)) if begin < end => (text[..begin].to_owned(), text[end + end_marker.len()..].to_owned()),
+        (Some(begin), Some(end)) if begin < end => {
+            (text[..begin].to_owned(), text[end + end_marker.len()..].to_owned())
+        }
         (None, None) if text.is_empty() => (String::new(), "\n".to_owned()),
         (None, None) => (format!("{}\n\n", text.trim_end()), "\n".to_owned()),
         _ => bail!("it must hold `{begin_marker}` and behind that `{end_marker}`, or neither"),

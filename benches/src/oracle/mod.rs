@@ -12,7 +12,7 @@ use crate::table::Registry;
 pub mod make;
 
 mod reading;
-mod scan;
+pub(crate) mod scan;
 
 mod prefixes;
 mod questions;

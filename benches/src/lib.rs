@@ -7,6 +7,7 @@ pub mod hostile;
 pub mod load;
 pub mod measure;
 pub mod oracle;
+pub mod reload;
 
 pub mod exit;
 pub mod processes;

@@ -247,9 +247,11 @@ impl Crowd for Exhausted {
                 self.knocking.push(wire);
             }
         }
-        for wire in &mut self.knocking {
-            note(deeds, "let in meanwhile", wire.read(1000).lines);
-        }
+        self.knocking.retain_mut(|wire| {
+            let got = wire.read(1000);
+            note(deeds, "let in all the same", got.lines);
+            got.lines == 0 && !got.ended
+        });
     }
 
     fn every(&self) -> Duration {

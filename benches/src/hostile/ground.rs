@@ -3,24 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Context as _;
-use serde_json::Value;
 
 use crate::oracle::make::{self, Make};
 use crate::oracle::scan::Table;
-use crate::processes::{self, Server};
+use crate::processes::{self, Server, ask};
 use crate::table::Registry;
 
 /// CPFs that the well-behaved clients ask for, at most.
 const KEYS_MAX: usize = 100_000;
-
-/// How long a question of this program may take.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What was made.
 #[derive(Debug)]
@@ -96,14 +89,4 @@ fn frequent_letter(table: &Table) -> anyhow::Result<char> {
     }
     let (letter, _) = rows.into_iter().max_by_key(|(_, rows)| *rows).context("the registry has no name")?;
     Ok(letter)
-}
-
-/// Asks one question on a connection of its own.
-pub(crate) fn ask(server: SocketAddr, question: &str) -> anyhow::Result<Value> {
-    let mut stream = TcpStream::connect_timeout(&server, PATIENCE).context("cannot connect to the server")?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(format!("{question}\n").as_bytes())?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).context("the server did not answer")?;
-    serde_json::from_str(&line).context("the server's answer is no JSON")
 }

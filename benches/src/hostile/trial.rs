@@ -12,11 +12,11 @@ use serde_json::Value;
 
 use super::Plan;
 use super::crowd::{Deeds, Target, Working};
-use super::ground::{Ground, ask};
+use super::ground::Ground;
 use super::kinds::Kind;
 use crate::measure::observing::{Memory, Watch, process_cpu};
 use crate::measure::spread::Spread;
-use crate::processes::{self, Guard, Server};
+use crate::processes::{self, Guard, Server, ask};
 
 /// Well-behaved clients.
 pub(crate) const GOOD: usize = 100;
@@ -96,7 +96,7 @@ pub(crate) fn run(plan: &Plan, ground: &Ground, kind: &Kind) -> anyhow::Result<O
     let server = ground.start()?;
     let (pid, address) = (server.pid(), server.address);
     warm_up(plan, ground, &server)?;
-    let look = || Look::at(pid);
+    let look = || Look::at(&server);
     let before = look()?;
     let watch = Watch::start(pid);
     let target =
@@ -198,15 +198,9 @@ struct Look {
 }
 
 impl Look {
-    fn at(pid: u32) -> anyhow::Result<Self> {
-        let private = Memory::of(pid).context("the server has ended")?.private;
-        let mut sockets = 0;
-        for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).context("the server has ended")? {
-            // A descriptor may be closed between the listing and the look.
-            let shown = std::fs::read_link(entry?.path()).unwrap_or_default();
-            sockets += usize::from(shown.to_string_lossy().starts_with("socket:"));
-        }
-        Ok(Self { private, sockets })
+    fn at(server: &Server) -> anyhow::Result<Self> {
+        let private = Memory::of(server.pid()).context("the server has ended")?.private;
+        Ok(Self { private, sockets: server.sockets()? })
     }
 
     fn is_back_to(self, before: Self) -> bool {

@@ -24,7 +24,7 @@ mod manners;
 mod report;
 
 pub use questions::Kind;
-pub(crate) use reading::read_cpf;
+pub(crate) use reading::{check_digits_hold, read_cpf};
 pub use report::{Count, Difference, Report};
 
 /// What to ask of which server.

@@ -9,6 +9,7 @@ mod registry;
 mod connections;
 mod deadlines;
 mod errors;
+mod hostile;
 mod order;
 mod quiet;
 mod room;

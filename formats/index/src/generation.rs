@@ -147,6 +147,14 @@ impl Generation {
         }
     }
 
+    /// Compares the checksum of every page of every file.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`] names file and place of the first fault.
+    pub fn check_files(&self) -> Result<()> {
+        crate::verify::check_files(self)
+    }
+
     pub(crate) fn words(&self) -> &Words {
         &self.words
     }

@@ -7,6 +7,7 @@ mod error;
 mod storage;
 
 mod bits;
+mod fault;
 mod mmap;
 mod sealed;
 mod sparse;
@@ -25,13 +26,14 @@ mod verify;
 
 pub use cpf::{CpfShardWriter, cpf_code};
 pub use error::{IndexError, Result};
+pub use fault::{catch_map_faults, map_faults};
 pub use generation::{Generation, Part};
 pub use manifest::{FORMAT_VERSION, FileEntry, Manifest, ShardEntry};
 pub use names::NameShardWriter;
 pub use publish::{AnomaliesWriter, Build, current_generation};
 pub use rowids::RowidRange;
 pub use sealed::{FOOTER_BYTES, HEADER_BYTES, MAGIC, PAGE_BYTES};
-pub use source::{Source, SourceError, SourceFile};
+pub use source::{Source, SourceError, SourceFile, SourceStamp};
 pub use verify::{Verified, verify};
 pub use words::{WordCounter, Words};
 

@@ -22,9 +22,14 @@ impl Map {
         // the file of a running server; folders are 0700 so that only the owner can. No reference outlives the map, and no byte is
         // trusted as anything but bytes before its checksum was compared.
         let map = unsafe { Mmap::map(&file) }.map_err(IndexError::io("map", file_name))?;
-        // Lookups are random: read-ahead would fetch 128 KiB for each page. A kernel that refuses advice serves all the same.
-        let _ = map.advise(Advice::Random);
-        Ok(Self(map))
+        let map = Self(map);
+        map.advise_random();
+        Ok(map)
+    }
+
+    /// Tells the kernel that lookups are random: read-ahead would fetch 128 KiB for each page. One that refuses advice serves all the same.
+    pub(crate) fn advise_random(&self) {
+        let _ = self.0.advise(Advice::Random);
     }
 
     /// Tells the kernel that the file is about to be read from end to end.

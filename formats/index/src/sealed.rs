@@ -204,7 +204,9 @@ impl SealedFile {
     /// Compares every page's checksum.
     pub(crate) fn check_all(&self) -> Result<()> {
         self.map.advise_sequential();
-        (0..self.body_bytes.div_ceil(PAGE_BYTES)).try_for_each(|page| self.check_page(page))
+        let checked = (0..self.body_bytes.div_ceil(PAGE_BYTES)).try_for_each(|page| self.check_page(page));
+        self.map.advise_random();
+        checked
     }
 
     /// Damage inside the body that checksums cannot see: a defect of the writer, or a forged file.

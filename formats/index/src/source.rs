@@ -1,11 +1,11 @@
 //! `Source`: which database file, table and columns a generation was built from, so that it is never asked about another one.
 //!
 //! Only the file's bytes are looked at: the hundred-byte header that the SQLite file format documents, the length, and a hash of sampled
-//! pages. No SQL.
+//! pages. No SQL. [`SourceStamp`] is the cheap look that tells whether the whole one is due again.
 
-use std::fs::{File, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -19,6 +19,8 @@ const SAMPLED_PAGES: u64 = 64;
 
 /// The header of a SQLite file, <https://www.sqlite.org/fileformat2.html#the_database_header>.
 const SQLITE_HEADER_BYTES: usize = 100;
+/// Where the header has the counter of changes.
+const CHANGE_COUNTER_AT: u64 = 24;
 /// The header's two file format versions of a database in write-ahead mode.
 const WAL_VERSIONS: [u8; 2] = [2, 2];
 const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -57,6 +59,58 @@ pub struct SourceFile {
     pub sample: u64,
 }
 
+/// What a glance tells of a database file: equal stamps are the same file, unchanged. Other stamps need not be another database: a file that was
+/// only touched, or copied, has another stamp and the same [`SourceFile`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceStamp {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    /// Last write, in seconds and nanoseconds.
+    modified: (i64, i64),
+    /// Last change of the file or of what the system keeps about it: a write whose time was set back still shows here.
+    changed: (i64, i64),
+    change_counter: [u8; 4],
+    /// Bytes of the write-ahead log and of the rollback journal beside it: what is written there is not in the file yet.
+    beside: [u64; 2],
+}
+
+impl SourceStamp {
+    /// Reads the stamp of the database at `path`: some system calls, no page of the table.
+    ///
+    /// # Errors
+    /// [`SourceError::Io`]; [`SourceError::NotADatabase`] for a file without a whole header.
+    pub fn read(path: &Path) -> Result<Self, SourceError> {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        let mut change_counter = [0; 4];
+        file.read_exact_at(&mut change_counter, CHANGE_COUNTER_AT).map_err(no_header)?;
+        let mut beside = [0; 2];
+        for (bytes, (_, name)) in beside.iter_mut().zip(files_beside(path)?) {
+            *bytes = match fs::metadata(name) {
+                Ok(metadata) => metadata.len(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+                Err(error) => return Err(error.into()),
+            };
+        }
+        Ok(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            bytes: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            change_counter,
+            beside,
+        })
+    }
+
+    /// Whether both are stamps of one file, changed or not.
+    #[must_use]
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+}
+
 /// Why a file cannot be a source.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -92,10 +146,7 @@ impl SourceFile {
         let metadata = file.metadata()?;
         let bytes = metadata.len();
         let mut header = [0; SQLITE_HEADER_BYTES];
-        file.read_exact(&mut header).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => SourceError::NotADatabase,
-            _ => SourceError::Io(error),
-        })?;
+        file.read_exact(&mut header).map_err(no_header)?;
         if header[..16] != *SQLITE_MAGIC {
             return Err(SourceError::NotADatabase);
         }
@@ -109,7 +160,7 @@ impl SourceFile {
             bytes,
             page_bytes,
             pages: number(28),
-            change_counter: number(24),
+            change_counter: number(CHANGE_COUNTER_AT as usize),
             schema_cookie: number(40),
             wal_modified_ns: if header[18..20] == WAL_VERSIONS { Some(modified_ns(&metadata)?) } else { None },
             sample: sample(&file, bytes, page_bytes)?,
@@ -127,15 +178,30 @@ impl SourceFile {
     }
 }
 
-/// Refuses a database beside which changes wait. A rollback journal whose first byte is zero is one that was ended.
-fn refuse_pending(path: &Path) -> Result<(), SourceError> {
+/// The error of a file that ends before its header does.
+fn no_header(error: io::Error) -> SourceError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => SourceError::NotADatabase,
+        _ => SourceError::Io(error),
+    }
+}
+
+/// The write-ahead log and the rollback journal, by suffix and path.
+fn files_beside(path: &Path) -> io::Result<[(&'static str, PathBuf); 2]> {
     // SQLite looks beside the file itself, not beside a link to it.
     let path = path.canonicalize()?;
-    for suffix in ["-wal", "-journal"] {
+    Ok(["-wal", "-journal"].map(|suffix| {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
+        (suffix, name.into())
+    }))
+}
+
+/// Refuses a database beside which changes wait. A rollback journal whose first byte is zero is one that was ended.
+fn refuse_pending(path: &Path) -> Result<(), SourceError> {
+    for (suffix, name) in files_beside(path)? {
         let mut first = [0];
-        match File::open(PathBuf::from(name)).and_then(|file| file.read_at(&mut first, 0)) {
+        match File::open(name).and_then(|file| file.read_at(&mut first, 0)) {
             Ok(0) => {}
             Ok(_) if suffix == "-journal" && first == [0] => {}
             Ok(_) => return Err(SourceError::Pending(suffix)),
@@ -202,6 +268,37 @@ mod tests {
         let after = SourceFile::read(&path).unwrap();
         assert_eq!(after.wal_modified_ns, Some(7_000_000_000));
         assert_ne!(before, after);
+    }
+
+    #[test]
+    fn a_glance_sees_every_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = database(folder.path(), 1);
+        let read = || SourceStamp::read(&path).unwrap();
+        let first = read();
+        assert_eq!(first, read());
+        let time = fs::metadata(&path).unwrap().modified().unwrap();
+        // Written in place, with the time set back.
+        let file = File::options().write(true).open(&path).unwrap();
+        file.write_all_at(b"other", 5000).unwrap();
+        file.set_modified(time).unwrap();
+        let written = read();
+        assert!(written != first && written.is_same_file(&first));
+        // Changes that wait beside it.
+        std::fs::write(folder.path().join("x.db-wal"), "w").unwrap();
+        assert!(read() != written);
+        std::fs::remove_file(folder.path().join("x.db-wal")).unwrap();
+        assert_eq!(read(), written);
+        // Another file in its place, byte for byte the same.
+        let copy = folder.path().join("copy.db");
+        std::fs::copy(&path, &copy).unwrap();
+        std::fs::rename(&copy, &path).unwrap();
+        assert!(!read().is_same_file(&written));
+        assert_eq!(SourceFile::read(&path).unwrap().bytes, 102_400);
+        std::fs::write(&path, "short").unwrap();
+        assert!(matches!(SourceStamp::read(&path), Err(SourceError::NotADatabase)));
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(SourceStamp::read(&path), Err(SourceError::Io(_))));
     }
 
     #[test]

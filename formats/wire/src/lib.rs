@@ -11,10 +11,11 @@ mod reply;
 mod request;
 
 pub mod client;
+pub mod stats;
 
 pub use code::{Code, Fault};
 pub use cursor::{Cursor, CursorError};
-pub use reply::{Greeting, RowWriter, RowsWriter, write_batch, write_fault, write_greeting, write_pong};
+pub use reply::{Greeting, RowWriter, RowsWriter, write_batch, write_fault, write_greeting, write_pong, write_stats};
 pub use request::{Id, Item, Key, Lookup, Match, Operation, Request, decode};
 
 /// The version of the protocol that this codec speaks, as `hello` tells it.

@@ -11,6 +11,7 @@ use crate::PROTOCOL_VERSION;
 use crate::code::Fault;
 use crate::limits::{BATCH_ITEMS_MAX, BATCH_ROWS_MAX, IN_FLIGHT_MAX, LIMIT_MAX, LINE_BYTES_MAX};
 use crate::request::Id;
+use crate::stats::Stats;
 
 /// What `hello` tells beside the protocol's own limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +53,17 @@ pub fn write_greeting(out: &mut Vec<u8>, id: &Id, greeting: &Greeting) {
              \"batch_rows\":{BATCH_ROWS_MAX},\"in_flight\":{IN_FLIGHT_MAX}}}}}"
         ),
     );
+}
+
+/// Writes the answer to `stats`.
+pub fn write_stats(out: &mut Vec<u8>, id: &Id, stats: &Stats) {
+    open_ok(out, id);
+    let start = out.len();
+    // Numbers and texts to memory: this cannot fail. Its brace becomes the comma behind `status`.
+    let _ = serde_json::to_writer(&mut *out, stats);
+    if let Some(brace) = out.get_mut(start) {
+        *brace = b',';
+    }
 }
 
 /// Writes an error reply.
@@ -264,6 +276,16 @@ mod tests {
                 r#""limits":{"line_bytes":65536,"limit_max":1000,"batch_items":1000,"batch_rows":10000,"in_flight":64}}"#
             ),
         );
+    }
+
+    #[test]
+    fn stats_stand_beside_the_status() {
+        let stats = Stats { server: "balcao/0".to_owned(), rows: 3, ..Stats::default() };
+        let mut out = Vec::new();
+        write_stats(&mut out, &Id::Integer(5), &stats);
+        let line = String::from_utf8(out).unwrap();
+        assert!(line.starts_with(r#"{"id":5,"status":"ok","server":"balcao/0","uptime_s":0,"#), "{line}");
+        assert_eq!(serde_json::from_str::<Stats>(&line).unwrap(), stats);
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub enum Operation {
     Hello,
     /// Are you there?
     Ping,
+    /// How are you?
+    Stats,
     /// Rows by a CPF or a name.
     Lookup(Lookup),
     /// Several lookups at once.
@@ -174,8 +176,9 @@ fn operation(mut known: Known<'_>) -> Result<Operation, Fault> {
         None => lookup(known).map(Operation::Lookup),
         Some("ping") => Ok(Operation::Ping),
         Some("hello") => Ok(Operation::Hello),
+        Some("stats") => Ok(Operation::Stats),
         Some("batch") => batch(known.items).map(Operation::Batch),
-        Some(_) => Err(bad_request("`op` is none of `hello`, `ping` and `batch`")),
+        Some(_) => Err(bad_request("`op` is none of `hello`, `ping`, `stats` and `batch`")),
     }
 }
 
@@ -317,6 +320,7 @@ mod tests {
         check(r#"{"nome":"D\u2019\u00c1vila","match":"exact","limit":1000}"#, "Exact DAVILA 1000");
         check(r#"{"nome":"ana","unknown":{"a":[1e400]}}"#, "Prefix ANA 50");
         check(r#"{"op":"ping"}"#, "Ping");
+        check(r#"{"op":"stats"}"#, "Stats");
         check(r#"{"op":"hello","cpf":true}"#, "Hello");
         check("{\"op\":\"ping\"}\r", "Ping");
     }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::config::Settings;
-use crate::{log, serve};
+use crate::config::{LISTEN, Settings};
+use crate::{log, serve, stats};
 
 /// The desk's server: answers questions about a registry of people, by CPF and by name.
 #[derive(Debug, Parser)]
@@ -26,15 +26,27 @@ enum Command {
         #[arg(long, env = "BALCAO_CONFIG")]
         config: Option<PathBuf>,
     },
+    /// Ask a running server what it counts: connections, queue, answers and errors, latencies, generation, defects.
+    Stats {
+        /// The server's address and port.
+        #[arg(long, env = "BALCAO_SERVER", default_value = LISTEN)]
+        server: String,
+        /// Print the reply's line as it came.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 impl Args {
     /// Runs the command.
     ///
     /// # Errors
-    /// Why the server could not start.
+    /// Why the server could not start, or could not be asked.
     pub fn run(self) -> Result<()> {
-        let Command::Serve { settings, config } = self.command;
+        let (settings, config) = match self.command {
+            Command::Serve { settings, config } => (settings, config),
+            Command::Stats { server, json } => return stats::show(&server, json),
+        };
         let file = config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
         let settings = settings.over(file);
         log::start(settings.log_level, settings.log_format);

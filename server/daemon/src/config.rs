@@ -3,12 +3,13 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fs, thread};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use crate::limits::CONNECTIONS;
+use crate::limits::{CONNECTIONS, IDLE};
 use crate::log::Format;
 
 /// Where the server listens by default.
@@ -36,6 +37,9 @@ pub(crate) struct Settings {
     /// Connections at once [default: 12000].
     #[arg(long, env = "BALCAO_CONNECTIONS")]
     pub(crate) connections: Option<NonZero<usize>>,
+    /// Seconds after which a connection that asks nothing is closed [default: 1800].
+    #[arg(long, env = "BALCAO_IDLE_SECONDS")]
+    pub(crate) idle_seconds: Option<NonZero<u32>>,
     /// Listen beyond this machine without encryption and keys: anybody who reaches the port reads the registry.
     #[arg(long, env = "BALCAO_INSECURE", num_args = 0..=1, default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
     pub(crate) insecure: Option<bool>,
@@ -70,6 +74,7 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) workers: usize,
     pub(crate) connections: usize,
+    pub(crate) idle: Duration,
 }
 
 impl Settings {
@@ -92,6 +97,7 @@ impl Settings {
             listen: self.listen.or(below.listen),
             workers: self.workers.or(below.workers),
             connections: self.connections.or(below.connections),
+            idle_seconds: self.idle_seconds.or(below.idle_seconds),
             insecure: self.insecure.or(below.insecure),
             log_level: self.log_level.or(below.log_level),
             log_format: self.log_format.or(below.log_format),
@@ -117,7 +123,8 @@ impl Settings {
         }
         let workers = self.workers.map_or(cores, NonZero::get);
         let connections = self.connections.map_or(CONNECTIONS, NonZero::get);
-        Ok(Config { db, index, listen: address, workers, connections })
+        let idle = self.idle_seconds.map_or(IDLE, |seconds| Duration::from_secs(seconds.get().into()));
+        Ok(Config { db, index, listen: address, workers, connections, idle })
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use balcao_wire::limits::{IN_FLIGHT_MAX, LINE_BYTES_MAX};
 use balcao_wire::{Code, Fault, Id, Request, decode, write_fault};
 
-use crate::limits::{KEPT_BYTES, OUT_BYTES_MAX, RETRY_AFTER_MS};
+use crate::limits::{CONNECTION_BYTES_MAX, KEPT_BYTES, OUT_BYTES_MAX, RETRY_AFTER_MS};
 
 /// Where a reply that comes later belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +29,11 @@ pub(crate) enum Outcome {
 
 /// Who answers.
 pub(crate) trait Desk {
-    /// Answers `request` into `out`, or sees to it that its reply comes later with `ticket`.
-    fn answer(&self, request: Request, ticket: Ticket, out: &mut Vec<u8>) -> Outcome;
+    /// Answers `request`, whose line had `line_bytes`, into `out`, or sees to it that its reply comes later with `ticket`.
+    fn answer(&self, request: Request, line_bytes: usize, ticket: Ticket, out: &mut Vec<u8>) -> Outcome;
+
+    /// A line was refused that is no request.
+    fn refused(&self, code: Code);
 }
 
 /// One connection's state.
@@ -49,8 +52,13 @@ pub(crate) struct Conversation {
     ordered: VecDeque<Option<Vec<u8>>>,
     /// The place of the first of them.
     first_ordered: u64,
+    /// Bytes of the lines of requests that are queued, and of replies that wait for an earlier one.
+    asked_bytes: usize,
+    ordered_bytes: usize,
     /// Lines that were answered or queued so far.
     lines: u64,
+    /// The server holds too much: one reply at a time.
+    tight: bool,
     /// No line is read any more.
     closing: bool,
 }
@@ -88,8 +96,9 @@ impl Conversation {
         used > 0 || self.closing
     }
 
-    /// A reply that was queued.
-    pub(crate) fn complete(&mut self, ticket: Ticket, reply: Vec<u8>) {
+    /// A reply that was queued, to a line of `line_bytes`.
+    pub(crate) fn complete(&mut self, ticket: Ticket, reply: Vec<u8>, line_bytes: usize) {
+        self.asked_bytes = self.asked_bytes.saturating_sub(line_bytes);
         match ticket {
             Ticket::Any => {
                 self.unordered = self.unordered.saturating_sub(1);
@@ -99,10 +108,12 @@ impl Conversation {
             Ticket::Ordered(place) => {
                 let at = place.wrapping_sub(self.first_ordered) as usize;
                 if let Some(slot) = self.ordered.get_mut(at) {
+                    self.ordered_bytes += reply.len();
                     *slot = Some(reply);
                 }
                 while let Some(Some(_)) = self.ordered.front() {
                     if let Some(Some(reply)) = self.ordered.pop_front() {
+                        self.ordered_bytes -= reply.len();
                         self.out.extend_from_slice(&reply);
                         self.out.push(b'\n');
                         self.first_ordered += 1;
@@ -147,6 +158,27 @@ impl Conversation {
         }
     }
 
+    /// Whether the server holds too much for all connections together: while it does, this one answers a line only when the replies before it
+    /// were taken.
+    pub(crate) fn set_tight(&mut self, tight: bool) {
+        self.tight = tight;
+    }
+
+    /// Bytes of replies that the client has not taken yet.
+    pub(crate) fn untaken_bytes(&self) -> usize {
+        self.output().len() + self.ordered_bytes
+    }
+
+    /// Bytes held, those of queued requests not counted: their queries hold them.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.untaken_bytes() + self.backlog.len()
+    }
+
+    /// The first place among the replies without `id` that is not answered.
+    pub(crate) fn first_ordered(&self) -> u64 {
+        self.first_ordered
+    }
+
     /// Whether more bytes should be read.
     pub(crate) fn wants_input(&self) -> bool {
         !self.closing && self.has_room()
@@ -172,13 +204,17 @@ impl Conversation {
         self.closing
     }
 
-    fn in_flight(&self) -> usize {
+    /// Requests that are not answered, and replies that wait for one of them.
+    pub(crate) fn in_flight(&self) -> usize {
         // Replies that wait for an earlier one count too: they take memory.
         self.unordered + self.ordered.len()
     }
 
     fn has_room(&self) -> bool {
-        self.in_flight() < IN_FLIGHT_MAX && self.output().len() < OUT_BYTES_MAX
+        let out_bytes_max = if self.tight { 1 } else { OUT_BYTES_MAX };
+        self.in_flight() < IN_FLIGHT_MAX
+            && self.output().len() < out_bytes_max
+            && self.asked_bytes + self.ordered_bytes < CONNECTION_BYTES_MAX
     }
 
     /// Answers whole lines while there is room: how many bytes they had.
@@ -189,7 +225,7 @@ impl Conversation {
             let rest = &bytes[start..];
             let Some(end) = memchr::memchr(b'\n', &rest[searched.min(rest.len())..]).map(|at| searched + at) else {
                 if rest.len() > LINE_BYTES_MAX {
-                    self.refuse_line();
+                    self.refuse_line(desk);
                 } else {
                     self.searched = rest.len();
                 }
@@ -197,7 +233,7 @@ impl Conversation {
             };
             searched = 0;
             if end > LINE_BYTES_MAX {
-                self.refuse_line();
+                self.refuse_line(desk);
                 return start;
             }
             self.answer_line(&rest[..end], desk);
@@ -210,29 +246,44 @@ impl Conversation {
     fn answer_line(&mut self, line: &[u8], desk: &impl Desk) {
         let request = decode(line);
         if request.id != Id::Absent {
-            match desk.answer(request, Ticket::Any, &mut self.out) {
+            match desk.answer(request, line.len(), Ticket::Any, &mut self.out) {
                 Outcome::Answered => self.out.push(b'\n'),
-                Outcome::Queued => self.unordered += 1,
+                Outcome::Queued => {
+                    self.unordered += 1;
+                    self.asked_bytes += line.len();
+                }
             }
             return;
         }
         let ticket = Ticket::Ordered(self.first_ordered + self.ordered.len() as u64);
         if self.ordered.is_empty() {
-            match desk.answer(request, ticket, &mut self.out) {
+            match desk.answer(request, line.len(), ticket, &mut self.out) {
                 Outcome::Answered => {
                     self.out.push(b'\n');
                     self.first_ordered += 1;
                 }
-                Outcome::Queued => self.ordered.push_back(None),
+                Outcome::Queued => {
+                    self.ordered.push_back(None);
+                    self.asked_bytes += line.len();
+                }
             }
         } else {
             let mut reply = Vec::new();
-            let outcome = desk.answer(request, ticket, &mut reply);
-            self.ordered.push_back((outcome == Outcome::Answered).then_some(reply));
+            match desk.answer(request, line.len(), ticket, &mut reply) {
+                Outcome::Answered => {
+                    self.ordered_bytes += reply.len();
+                    self.ordered.push_back(Some(reply));
+                }
+                Outcome::Queued => {
+                    self.ordered.push_back(None);
+                    self.asked_bytes += line.len();
+                }
+            }
         }
     }
 
-    fn refuse_line(&mut self) {
+    fn refuse_line(&mut self, desk: &impl Desk) {
+        desk.refused(Code::LineTooLong);
         self.refuse(&Fault::new(
             Code::LineTooLong,
             "a request line has at most 65536 bytes; split the batch and connect again",
@@ -248,6 +299,7 @@ impl Conversation {
         } else {
             let mut reply = Vec::new();
             write_fault(&mut reply, &Id::Absent, fault);
+            self.ordered_bytes += reply.len();
             self.ordered.push_back(Some(reply));
         }
     }

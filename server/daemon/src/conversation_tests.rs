@@ -11,7 +11,7 @@ struct Counter {
 }
 
 impl Desk for Counter {
-    fn answer(&self, request: Request, ticket: Ticket, out: &mut Vec<u8>) -> Outcome {
+    fn answer(&self, request: Request, _: usize, ticket: Ticket, out: &mut Vec<u8>) -> Outcome {
         match &request.operation {
             Ok(Operation::Ping) => write_pong(out, &request.id),
             Err(fault) => write_fault(out, &request.id, fault),
@@ -22,6 +22,8 @@ impl Desk for Counter {
         }
         Outcome::Answered
     }
+
+    fn refused(&self, _: Code) {}
 }
 
 fn take(conversation: &mut Conversation) -> String {
@@ -54,9 +56,9 @@ fn replies_without_id_keep_their_order() {
     // What has an id overtakes; what has none waits for the first.
     assert_eq!(take(&mut conversation), "{\"id\":9,\"status\":\"ok\"}\n");
     let queued = desk.queued.borrow().clone();
-    conversation.complete(queued[1].0, b"second".to_vec());
+    conversation.complete(queued[1].0, b"second".to_vec(), 0);
     assert_eq!(take(&mut conversation), "");
-    conversation.complete(queued[0].0, b"first".to_vec());
+    conversation.complete(queued[0].0, b"first".to_vec(), 0);
     assert_eq!(take(&mut conversation), format!("first\n{PONG}second\n{PONG}"));
     assert!(conversation.is_quiet());
 }
@@ -73,7 +75,7 @@ fn at_the_limit_lines_wait_and_none_is_lost() {
     let mut answered = 0;
     while answered < lines {
         let (ticket, _) = desk.queued.borrow()[answered].clone();
-        conversation.complete(ticket, b"x".to_vec());
+        conversation.complete(ticket, b"x".to_vec(), 0);
         conversation.resume(&desk);
         answered += 1;
     }
@@ -128,7 +130,7 @@ fn the_last_word_comes_last() {
     conversation.expire_line();
     assert_eq!(take(&mut conversation), "");
     let ticket = desk.queued.borrow()[0].0;
-    conversation.complete(ticket, b"first".to_vec());
+    conversation.complete(ticket, b"first".to_vec(), 0);
     let text = take(&mut conversation);
     assert!(text.starts_with("first\n{\"status\":\"error\",\"code\":\"deadline_exceeded\""), "{text}");
     assert!(conversation.is_quiet() && conversation.is_closing());

@@ -4,16 +4,24 @@
 
 pub mod args;
 
+mod budget;
 mod config;
 mod conversation;
 mod desk;
 mod limits;
 mod listen;
 mod log;
+mod mailbox;
+mod metrics;
 mod queries;
+mod reload;
 mod serve;
 mod session;
+mod stats;
 mod sweep;
+mod threads;
 
+#[cfg(test)]
+mod panic_tests;
 #[cfg(test)]
 mod stack_tests;

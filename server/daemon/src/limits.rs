@@ -26,6 +26,14 @@ pub(crate) const READ_BYTES: usize = 16 * 1024;
 /// Bytes of replies that wait to be written, after which a connection's lines are left unread.
 pub(crate) const OUT_BYTES_MAX: usize = 256 * 1024;
 
+/// Bytes that a connection holds, lines and replies together, above which it is not read from; and of replies that its client does not take, above
+/// which its dear questions wait. Five pages of a thousand rows.
+pub(crate) const CONNECTION_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes held for all connections together, above which dear questions are `overloaded` and [`WRITE_STALL_SHORT`] holds. A thousand connections may
+/// each hold a quarter of what one may.
+pub(crate) const HELD_BYTES_MAX: usize = 256 << 20;
+
 /// Room for a reply or a line that a quiet connection keeps; more is given back.
 pub(crate) const KEPT_BYTES: usize = 1024;
 
@@ -55,6 +63,17 @@ pub(crate) const LINE_DEADLINE: Duration = Duration::from_secs(10);
 /// Without a byte taken by the client while replies wait.
 pub(crate) const WRITE_STALL: Duration = Duration::from_secs(15);
 
+/// The same while the server holds more than [`HELD_BYTES_MAX`]: others need the room.
+pub(crate) const WRITE_STALL_SHORT: Duration = Duration::from_secs(2);
+
+/// A connection that owes nothing and says nothing, unless the configuration says otherwise: far above any pause at a desk, and short enough that what
+/// was forgotten open over night does not add up.
+pub(crate) const IDLE: Duration = Duration::from_secs(30 * 60);
+
+/// A dear question that waits for a thread: nobody at a desk waits longer, and whoever asks again must not find the answers to questions that
+/// were given up before it.
+pub(crate) const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+
 /// For the client to read the last reply of a connection that the server closes.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
@@ -63,6 +82,24 @@ pub(crate) const SWEEP_EVERY: Duration = Duration::from_millis(250);
 
 /// From the signal to the end of the process, what is in hand answered or not. The contract says five seconds.
 pub(crate) const STOP_WITHIN: Duration = Duration::from_millis(4500);
+
+/// Between two looks at `CURRENT` and the database: so long may an answer come from what is there no more.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// After which a generation that was refused is read again though nothing changed: a disk may have recovered.
+pub(crate) const RETRY_EVERY: Duration = Duration::from_secs(60);
+
+/// How often a database that changes while it is opened is opened again at once: a rename is over by then, a copy into its place is not.
+pub(crate) const OPEN_TRIES: usize = 5;
+
+/// Between two such tries.
+pub(crate) const OPEN_PAUSE: Duration = Duration::from_millis(20);
+
+/// Before a thread that died begins anew.
+pub(crate) const THREAD_PAUSE: Duration = Duration::from_millis(10);
+
+/// Between two lines of the log about accepts that fail.
+pub(crate) const ACCEPT_WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// After an accept that failed for want of descriptors or memory.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

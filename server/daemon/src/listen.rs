@@ -4,14 +4,15 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use may::coroutine;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
-use crate::limits::{ACCEPT_PAUSE, BACKLOG, TURNED_AWAY_MAX};
+use crate::limits::{ACCEPT_PAUSE, ACCEPT_WARN_EVERY, BACKLOG, TURNED_AWAY_MAX};
 use crate::serve::House;
 use crate::session;
+use crate::threads;
 
 /// Dead peers are noticed after about a minute and a half.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
@@ -34,11 +35,11 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Starts to accept, up to `connections` at once.
-    pub(crate) fn start(listener: TcpListener, house: Arc<House>, connections: usize) -> io::Result<Self> {
+    /// Starts to accept.
+    pub(crate) fn start(listener: TcpListener, house: &Arc<House>) -> io::Result<Self> {
         let socket = Socket::from(listener.try_clone()?);
-        let thread =
-            thread::Builder::new().name("listen".to_owned()).spawn(move || accept(&listener, &house, connections))?;
+        let served = Arc::clone(house);
+        let thread = threads::start("listen".to_owned(), &house.means.metrics, move || accept(&listener, &served))?;
         Ok(Self { socket, thread })
     }
 
@@ -51,29 +52,38 @@ impl Listener {
     }
 }
 
-fn accept(listener: &TcpListener, house: &Arc<House>, connections: usize) {
+fn accept(listener: &TcpListener, house: &Arc<House>) {
+    // When the log was told last; so that the first failure is told at once, an hour ago at the beginning.
+    let mut failing = Instant::now().checked_sub(ACCEPT_WARN_EVERY).unwrap_or_else(Instant::now);
     loop {
         let accepted = listener.accept();
         if house.sessions.is_stopping() {
             return;
         }
         match accepted {
-            Ok((stream, peer)) => begin(stream, peer, house, connections),
+            Ok((stream, peer)) => begin(stream, peer, house),
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                if failing.elapsed() >= ACCEPT_WARN_EVERY {
+                    failing = Instant::now();
+                    tracing::warn!(%error, "connections cannot be accepted; those that wait are taken in as soon as it goes again");
+                }
                 thread::sleep(ACCEPT_PAUSE);
             }
         }
     }
 }
 
-fn begin(stream: TcpStream, peer: SocketAddr, house: &Arc<House>, connections: usize) {
+fn begin(stream: TcpStream, peer: SocketAddr, house: &Arc<House>) {
+    let (metrics, connections) = (&house.means.metrics, house.connections);
+    metrics.accepted.add_one();
     let Some(entry) = house.sessions.enter(connections, TURNED_AWAY_MAX) else {
-        tracing::warn!(connections, "all connections are taken, and many wait to be turned away; one was dropped");
+        metrics.turned_away.add_one();
+        tracing::debug!(connections, "all connections are taken, and many wait to be turned away; one was dropped");
         return;
     };
     if !entry.welcome {
-        tracing::warn!(connections, "all connections are taken; one is turned away");
+        metrics.turned_away.add_one();
+        tracing::debug!(connections, "all connections are taken; one is turned away");
     }
     if let Err(error) = prepare(&stream) {
         // The peer is gone already.

@@ -1,11 +1,13 @@
 //! The log: structured, on standard error, without any CPF or name.
 
 use std::panic;
+use std::sync::atomic::Ordering;
 
 use serde::Deserialize;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::tracing_level::Level;
+use crate::metrics::PANICS;
 
 /// How a line of the log looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
@@ -34,7 +36,8 @@ pub(crate) fn start(level: Option<Level>, format: Option<Format>) {
     };
     // Only the place: a panic's message may quote the text that it failed at, and a backtrace needs more stack than a coroutine has.
     panic::set_hook(Box::new(|info| {
+        PANICS.fetch_add(1, Ordering::Relaxed);
         let place = info.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(%place, "a request failed; this is a defect, please report the place");
+        tracing::error!(%place, "code failed; this is a defect, please report the place");
     }));
 }

@@ -2,18 +2,19 @@
 
 use std::io::{self, Write};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use balcao_engine::Snapshot;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::config::Config;
 use crate::limits::{DESCRIPTORS_RESERVED, STACK_WORDS, STOP_WITHIN};
 use crate::listen::{self, Listener};
-use crate::queries::Queries;
+use crate::queries::{Means, Queries};
+use crate::reload::Reload;
 use crate::sweep::Sessions;
 
 /// What all sessions share.
@@ -22,6 +23,11 @@ pub(crate) struct House {
     snapshot: RwLock<Arc<Snapshot>>,
     pub(crate) queries: Queries,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) means: Means,
+    /// Connections that are served at once, at most.
+    pub(crate) connections: usize,
+    /// After so long a connection that asks nothing is closed.
+    pub(crate) idle: Duration,
 }
 
 impl House {
@@ -29,13 +35,21 @@ impl House {
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
     }
+
+    /// From now on this is served; requests that began with the former one end with it.
+    pub(crate) fn replace(&self, snapshot: Snapshot) {
+        let former =
+            std::mem::replace(&mut *self.snapshot.write().unwrap_or_else(PoisonError::into_inner), Arc::new(snapshot));
+        // Outside the lock: closing files takes its time.
+        drop(former);
+    }
 }
 
 /// Serves until a signal ends it.
 pub(crate) fn serve(config: &Config) -> Result<()> {
     let began = Instant::now();
     // Signals first: one that comes while the index is opened ends the process all the same, gently.
-    let mut signals = Signals::new([SIGTERM, SIGINT]).context("cannot watch for signals")?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot watch for signals")?;
     let connections = raise_descriptors(config.connections);
     let snapshot = Snapshot::open(&config.db, &config.index)
         .with_context(|| format!("cannot serve {} with {}", config.db.display(), config.index.display()))?;
@@ -53,12 +67,24 @@ pub(crate) fn serve(config: &Config) -> Result<()> {
         open_ms = began.elapsed().as_millis() as u64,
         "serving"
     );
-    let house = start_house(snapshot, config.workers)?;
-    let listener = Listener::start(listener, Arc::clone(&house), connections).context("cannot start the listener")?;
+    // A session's worker, a query thread and a thread of the batch pool each ask at most once at a time.
+    let readers = 2 * config.workers + rayon::current_num_threads();
+    snapshot.reserve_readers(readers).context("cannot open the database for every thread")?;
+    let house = start_house(snapshot, config.workers, connections, config.idle)?;
+    let bell =
+        Reload::start(config.db.clone(), config.index.clone(), readers, &house).context("cannot watch the index")?;
+    let listener = Listener::start(listener, &house).context("cannot start the listener")?;
     let mut out = io::stdout();
     writeln!(out, "ready {address}").and_then(|()| out.flush()).context("cannot write to standard output")?;
 
-    let signal = signals.forever().next();
+    let signal = signals.forever().find(|&signal| {
+        let reload = signal == SIGHUP;
+        if reload {
+            tracing::info!("SIGHUP: looking for a new generation");
+            bell.ring();
+        }
+        !reload
+    });
     tracing::info!(signal, "stopping");
     // The flag before the listener is woken: it then knows why.
     house.sessions.begin_stop();
@@ -72,12 +98,18 @@ pub(crate) fn serve(config: &Config) -> Result<()> {
 }
 
 /// Starts the threads of the house: those that are no coroutine workers first, since what `may` does to its own must not be inherited.
-pub(crate) fn start_house(snapshot: Snapshot, workers: usize) -> Result<Arc<House>> {
+pub(crate) fn start_house(
+    snapshot: Snapshot,
+    workers: usize,
+    connections: usize,
+    idle: Duration,
+) -> Result<Arc<House>> {
+    let means = Means { metrics: Arc::default(), budget: Arc::default() };
     let pool = rayon::ThreadPoolBuilder::new().thread_name(|number| format!("batch-{number}"));
     // Only a second server in one process, in a test, finds a pool already there.
     let _ = pool.build_global();
-    let queries = Queries::start(workers).context("cannot start the query threads")?;
-    let sessions = Sessions::start().context("cannot start the sweep")?;
+    let queries = Queries::start(workers, &means.metrics).context("cannot start the query threads")?;
+    let sessions = Sessions::start(&means.metrics, &means.budget).context("cannot start the sweep")?;
     may::config().set_worker_pin(false);
     may::config().set_workers(workers).set_stack_size(STACK_WORDS);
     // The scheduler starts with the first coroutine, and its threads inherit the name of the one that starts them.
@@ -89,7 +121,9 @@ pub(crate) fn start_house(snapshot: Snapshot, workers: usize) -> Result<Arc<Hous
         .ok()
         .and_then(Result::ok)
         .context("the workers did not start")?;
-    Ok(Arc::new(House { snapshot: RwLock::new(Arc::new(snapshot)), queries, sessions }))
+    // The first coroutine installed handlers of its own for stacks that overflow; the one for files comes back into its place.
+    balcao_engine::catch_map_faults().context("cannot catch the faults of mapped files")?;
+    Ok(Arc::new(House { snapshot: RwLock::new(Arc::new(snapshot)), queries, sessions, means, connections, idle }))
 }
 
 /// Raises the process's limit of open files for `connections`; where it cannot be raised so far, fewer connections fit.

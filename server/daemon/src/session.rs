@@ -6,12 +6,18 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
+use std::time::Duration;
 
+use balcao_wire::Code;
 use may::io::{CoIo, WaitIo};
 
+use crate::budget::Charge;
 use crate::conversation::Conversation;
 use crate::desk::SessionDesk;
-use crate::limits::{BYTES_BEFORE_YIELD, LINE_DEADLINE, LINGER, READ_BYTES, ROUNDS_BEFORE_YIELD, WRITE_STALL};
+use crate::limits::{
+    BYTES_BEFORE_YIELD, LINE_DEADLINE, LINGER, READ_BYTES, ROUNDS_BEFORE_YIELD, WRITE_STALL, WRITE_STALL_SHORT,
+};
+use crate::queries::queue_full;
 use crate::serve::House;
 use crate::sweep::Entry;
 
@@ -64,16 +70,24 @@ pub(crate) fn run(stream: TcpStream, entry: &Entry, house: &House) {
         entry,
         house,
         talk: Conversation::default(),
+        charge: Charge::new(&house.means.budget, 0),
         half_line: None,
         stalled_since: None,
+        quiet_since: None,
     };
     if !entry.welcome {
         session.talk.turn_away();
+        house.means.metrics.refused(Code::Overloaded);
     }
     session.serve();
     // The order matters, see `Held`.
     drop(session);
     drop(stream);
+}
+
+/// A duration on the house's clock.
+fn ms(duration: Duration) -> u64 {
+    duration.as_millis() as u64
 }
 
 struct Session<'a> {
@@ -82,19 +96,24 @@ struct Session<'a> {
     entry: &'a Entry,
     house: &'a House,
     talk: Conversation,
+    /// What the connection holds of the house's memory.
+    charge: Charge,
     /// The number of the line that is not whole, and when it began; on the house's clock.
     half_line: Option<(u64, u64)>,
     /// When the client last took a byte while replies wait.
     stalled_since: Option<u64>,
+    /// Since when the connection owes nothing and says nothing.
+    quiet_since: Option<u64>,
 }
 
 impl<'a> Session<'a> {
     fn serve(&mut self) {
         let (mut ended, mut peer_closed, mut rounds) = (false, false, 0);
         loop {
-            for (ticket, reply) in self.entry.watch.mailbox.take() {
-                self.talk.complete(ticket, reply);
+            for posted in self.entry.watch.mailbox.take() {
+                self.talk.complete(posted.ticket, posted.reply, posted.line_bytes);
             }
+            self.talk.set_tight(self.house.means.budget.is_short());
             let stopping = self.house.sessions.is_stopping();
             let input = if ended { Input::Ended } else { self.read() };
             match input {
@@ -107,6 +126,7 @@ impl<'a> Session<'a> {
             if !self.write() {
                 return;
             }
+            self.settle();
             // Writing may have made room for lines that waited, also when nothing more is read.
             if self.talk.output().is_empty() && self.talk.has_backlog() && self.resume() {
                 continue;
@@ -147,10 +167,19 @@ impl<'a> Session<'a> {
 
     /// The desk, with what is served now.
     fn desk(&self) -> SessionDesk<'a> {
-        SessionDesk {
-            snapshot: self.house.snapshot(),
-            queries: &self.house.queries,
-            mailbox: &self.entry.watch.mailbox,
+        SessionDesk::new(self.house, &self.entry.watch.mailbox)
+    }
+
+    /// Tells what the connection holds, and has those of its questions answered that waited for that to shrink.
+    fn settle(&mut self) {
+        self.charge.set(self.talk.held_bytes());
+        if self.talk.in_flight() == 0 {
+            return;
+        }
+        for query in self.entry.watch.mailbox.settle(self.talk.untaken_bytes(), self.talk.first_ordered()) {
+            if let Err(query) = self.house.queries.push(query) {
+                query.refuse(&queue_full());
+            }
         }
     }
 
@@ -170,6 +199,7 @@ impl<'a> Session<'a> {
         SCRATCH.with_borrow_mut(|scratch| match self.stream.read(scratch) {
             Ok(0) => Input::Ended,
             Ok(count) => {
+                self.quiet_since = None;
                 self.talk.receive(&scratch[..count], &desk);
                 if count == scratch.len() { Input::More } else { Input::Short }
             }
@@ -208,38 +238,51 @@ impl<'a> Session<'a> {
 
     /// Tells the sweep when to wake this session at the latest.
     fn set_deadline(&mut self) {
-        let (stalls, half) = (!self.talk.output().is_empty(), self.talk.half_line());
-        if !stalls && half.is_none() {
-            (self.half_line, self.stalled_since) = (None, None);
-            self.entry.watch.set_deadline(None);
-            return;
-        }
         let now = self.house.sessions.now_ms();
+        let (stalls, half) = (!self.talk.output().is_empty(), self.talk.half_line());
         // Each line has its own time: a client whose packets end in the middle of lines is not slow.
         self.half_line = half.map(|line| self.half_line.filter(|half| half.0 == line).unwrap_or((line, now)));
         self.stalled_since = stalls.then(|| self.stalled_since.unwrap_or(now));
-        let line = self.half_line.map(|(_, since)| since + LINE_DEADLINE.as_millis() as u64);
-        let stall = self.stalled_since.map(|since| since + WRITE_STALL.as_millis() as u64);
-        self.entry.watch.set_deadline(line.into_iter().chain(stall).min());
+        let is_quiet = half.is_none() && self.talk.is_quiet();
+        self.quiet_since = is_quiet.then(|| self.quiet_since.unwrap_or(now));
+        let line = self.half_line.map(|(_, since)| since + ms(LINE_DEADLINE));
+        let stall = self.stalled_since.map(|since| since + ms(WRITE_STALL));
+        let idle = self.quiet_since.map(|since| since + ms(self.house.idle));
+        let watch = &self.entry.watch;
+        watch.set_deadline(line.into_iter().chain(stall).chain(idle).min());
+        watch.set_stalled(self.stalled_since);
     }
 
-    /// Looks at the deadlines; `true` where the connection is to be dropped at once.
+    /// Looks at the deadlines; `true` where the connection is to be dropped.
     fn is_late(&mut self) -> bool {
-        if self.half_line.is_none() && self.stalled_since.is_none() {
-            return false;
-        }
         let now = self.house.sessions.now_ms();
-        let late = |since: Option<u64>, limit: std::time::Duration| {
-            since.is_some_and(|since| now >= since + limit.as_millis() as u64)
-        };
-        if late(self.stalled_since, WRITE_STALL) {
+        let late = |since: Option<u64>, limit| since.is_some_and(|since| now >= since + ms(limit));
+        let metrics = &self.house.means.metrics;
+        let stall = if self.house.means.budget.is_short() { WRITE_STALL_SHORT } else { WRITE_STALL };
+        if late(self.stalled_since, stall) {
+            metrics.write_stalls.add_one();
             tracing::info!("a client took no byte of its replies for too long; its connection is closed");
             return true;
+        }
+        if late(self.quiet_since, self.house.idle) {
+            // What has just arrived may lie in the socket: it is no longer quiet then.
+            match self.read() {
+                Input::Waiting => {
+                    metrics.idle.add_one();
+                    tracing::debug!("a connection was quiet for too long and is closed");
+                    self.linger();
+                    return true;
+                }
+                Input::Broken => return true,
+                _ => self.quiet_since = None,
+            }
         }
         if late(self.half_line.map(|(_, since)| since), LINE_DEADLINE) {
             let number = self.half_line.take().map(|(number, _)| number);
             // The rest of the line may lie in the socket: only one that is still half after one more read is late.
             if self.read() != Input::Broken && self.talk.half_line() == number {
+                metrics.late_lines.add_one();
+                metrics.refused(Code::DeadlineExceeded);
                 self.talk.expire_line();
             }
         }

@@ -18,7 +18,7 @@ use rusqlite::Connection;
 
 use crate::config::tracing_level::Level;
 use crate::desk::guarded;
-use crate::limits::{INLINE_ROWS_MAX, STACK_WORDS};
+use crate::limits::{IDLE, INLINE_ROWS_MAX, STACK_WORDS};
 use crate::log::{self, Format};
 use crate::serve::start_house;
 use crate::session;
@@ -74,6 +74,7 @@ fn questions() -> Vec<(String, &'static str)> {
         (r#"{"nome":"LARGA 3","match":"exact"}"#.to_owned(), r#""Inf""#),
         (r#"{"cpf":191}"#.to_owned(), r#""base64""#),
         (r#"{"op":"hello"}"#.to_owned(), "column number 1899"),
+        (r#"{"op":"stats"}"#.to_owned(), r#""latency_us""#),
         // The row that changed: the engine logs it, on the coroutine.
         (r#"{"cpf":"52998224725"}"#.to_owned(), "unavailable"),
     ]
@@ -109,7 +110,7 @@ fn a_session_fits_half_its_stack() {
     let table = TableName { table: "cpf".into(), cpf_column: "cpf".into(), name_column: "nome".into() };
     build(&BuildPlan { db: db.clone(), index: index.clone(), table, shards: None, memory: MEMORY_MIN }, &Silent)
         .unwrap();
-    let house = start_house(Snapshot::open(&db, &index).unwrap(), 2).unwrap();
+    let house = start_house(Snapshot::open(&db, &index).unwrap(), 2, 10, IDLE).unwrap();
 
     // A worker that finds no idle connection opens one: opening everything is more than that.
     let snapshot = on_half_a_stack({
@@ -140,7 +141,7 @@ fn a_panic_is_caught_on_half_a_stack() {
         let request = decode(br#"{"id":7,"op":"ping"}"#);
         let mut out = Vec::new();
         let nothing: Option<u32> = std::hint::black_box(None);
-        guarded(&request, &mut out, |_| nothing.expect("a defect") > 0);
+        guarded(&request, &mut out, |_| nothing.map(|_| Ok(())).expect("a defect").into());
         out
     });
     assert!(reply.starts_with(br#"{"id":7,"status":"error","code":"internal""#));

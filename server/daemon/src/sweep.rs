@@ -7,8 +7,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
-use crate::limits::SWEEP_EVERY;
-use crate::queries::Mailbox;
+use crate::budget::Budget;
+use crate::limits::{SWEEP_EVERY, WRITE_STALL_SHORT};
+use crate::mailbox::Mailbox;
+use crate::metrics::Metrics;
+use crate::threads;
 
 /// What the sweep knows of a session.
 #[derive(Default)]
@@ -16,12 +19,19 @@ pub(crate) struct Watch {
     pub(crate) mailbox: Arc<Mailbox>,
     /// Milliseconds on the house's clock; 0 for none.
     deadline_ms: AtomicU64,
+    /// Since when the client takes no byte of its replies, on the same clock; 0 where nothing waits for it.
+    stalled_ms: AtomicU64,
 }
 
 impl Watch {
     /// The session wants to be woken at `deadline_ms`, or not at all.
     pub(crate) fn set_deadline(&self, deadline_ms: Option<u64>) {
         self.deadline_ms.store(deadline_ms.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Since when the client takes nothing of what waits for it, if so.
+    pub(crate) fn set_stalled(&self, since_ms: Option<u64>) {
+        self.stalled_ms.store(since_ms.unwrap_or(0), Ordering::Relaxed);
     }
 }
 
@@ -31,6 +41,7 @@ pub(crate) struct Sessions {
     open: Mutex<Open>,
     changed: Condvar,
     stopping: AtomicBool,
+    budget: Arc<Budget>,
 }
 
 #[derive(Default)]
@@ -52,6 +63,7 @@ pub(crate) struct Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
+        self.watch.mailbox.close();
         let mut open = self.sessions.lock();
         open.watches.remove(&self.number);
         open.served -= usize::from(self.welcome);
@@ -63,15 +75,16 @@ impl Drop for Entry {
 
 impl Sessions {
     /// Starts the sweep.
-    pub(crate) fn start() -> io::Result<Arc<Self>> {
+    pub(crate) fn start(metrics: &Arc<Metrics>, budget: &Arc<Budget>) -> io::Result<Arc<Self>> {
         let sessions = Arc::new(Self {
             began: Instant::now(),
             open: Mutex::default(),
             changed: Condvar::new(),
             stopping: AtomicBool::new(false),
+            budget: Arc::clone(budget),
         });
         let swept = Arc::clone(&sessions);
-        thread::Builder::new().name("sweep".to_owned()).spawn(move || {
+        threads::start("sweep".to_owned(), metrics, move || {
             loop {
                 thread::sleep(SWEEP_EVERY);
                 swept.sweep();
@@ -99,6 +112,11 @@ impl Sessions {
         let watch = Arc::<Watch>::default();
         open.watches.insert(number, Arc::clone(&watch));
         Some(Entry { sessions: Arc::clone(self), number, welcome, watch })
+    }
+
+    /// Sessions that are served now.
+    pub(crate) fn served(&self) -> usize {
+        self.lock().served
     }
 
     /// Whether the server is stopping.
@@ -129,9 +147,13 @@ impl Sessions {
 
     fn sweep(&self) {
         let now = self.now_ms();
+        // Where room is short, whoever takes nothing is looked at sooner than its deadline says.
+        let short = self.budget.is_short().then(|| now.saturating_sub(WRITE_STALL_SHORT.as_millis() as u64));
         for watch in self.lock().watches.values() {
             let deadline = watch.deadline_ms.load(Ordering::Relaxed);
-            if deadline != 0 && deadline <= now {
+            let stalled = watch.stalled_ms.load(Ordering::Relaxed);
+            let too_long = stalled != 0 && short.is_some_and(|since| stalled <= since);
+            if deadline != 0 && deadline <= now || too_long {
                 watch.mailbox.wake();
             }
         }

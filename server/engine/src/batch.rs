@@ -4,18 +4,18 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use balcao_wire::limits::{BATCH_ROWS_MAX, REPLY_BYTES_MAX};
-use balcao_wire::{Code, Fault, Id, Item, write_batch, write_fault};
+use balcao_wire::{Code, Fault, Id, Item, write_batch};
 use rayon::prelude::*;
 
 use crate::lookup::Plan;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Answer, Snapshot, refuse};
 
 /// Items that one thread answers at a time: fewer than that are not worth another thread.
 const ITEMS_AT_A_TIME: usize = 32;
 
 impl Snapshot {
     /// Appends the reply to a batch. Items are answered on the threads of the current rayon pool.
-    pub(crate) fn answer_batch(&self, items: &[Item], id: &Id, out: &mut Vec<u8>) {
+    pub(crate) fn answer_batch(&self, items: &[Item], id: &Id, out: &mut Vec<u8>) -> Answer {
         let start = out.len();
         let plan = |item| self.plan_item(item);
         let mut plans: Vec<(&Item, Result<Plan<'_>, Fault>)> =
@@ -30,6 +30,7 @@ impl Snapshot {
         }
         let results = parts.join(&b","[..]);
         write_batch(out, id, &results);
+        Ok(())
     }
 
     fn plan_item<'a>(&self, item: &'a Item) -> Result<Plan<'a>, Fault> {
@@ -45,10 +46,11 @@ impl Snapshot {
             if i > 0 {
                 out.push(b',');
             }
-            match plan {
+            // An item fails for itself: its code stands in its own reply.
+            let _ = match plan {
                 Ok(plan) => self.write_page(plan, &item.id, &mut out),
-                Err(fault) => write_fault(&mut out, &item.id, fault),
-            }
+                Err(fault) => refuse(&mut out, &item.id, fault),
+            };
             let new = out.len() - before;
             if written.fetch_add(new, Ordering::Relaxed) + new > REPLY_BYTES_MAX {
                 break;

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use balcao_index::Part;
 use balcao_wire::limits::REPLY_BYTES_MAX;
-use balcao_wire::{Code, Cursor, Fault, Id, Key, Lookup, Match, RowsWriter, write_fault};
+use balcao_wire::{Code, Cursor, Fault, Id, Key, Lookup, Match, RowsWriter};
 
 use crate::rows::RowError;
-use crate::snapshot::{Snapshot, unavailable};
+use crate::snapshot::{Answer, Snapshot, refuse, unavailable};
 
 /// A question whose ranks are known, and whose rows are not fetched yet. Making one costs some microseconds and touches only the index.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ impl Snapshot {
     /// # Errors
     /// The fault to answer with: a cursor that does not fit, or a damaged index.
     pub fn plan<'a>(&self, lookup: &'a Lookup) -> Result<Plan<'a>, Fault> {
+        self.trust()?;
         let start = self.position(lookup)?;
         let (part, ranks) = match &lookup.key {
             Key::Cpf(cpf) => (Part::Cpf, self.generation.cpf_ranks(*cpf)),
@@ -41,6 +42,7 @@ impl Snapshot {
             Key::Name { r#match: Match::Prefix, name } => (Part::Name, self.generation.prefix_ranks(name)),
         };
         let ranks = ranks.map_err(|error| unavailable(&error))?;
+        self.trust()?;
         let total = ranks.end.saturating_sub(ranks.start);
         if start > total {
             return Err(Fault::new(Code::BadRequest, "the cursor points beyond the answer; begin again without one"));
@@ -55,26 +57,29 @@ impl Snapshot {
     }
 
     /// Fetches the rows of a plan and appends the reply.
-    pub fn write_page(&self, plan: &Plan<'_>, id: &Id, out: &mut Vec<u8>) {
-        if !self.write_short_page(plan, id, out, REPLY_BYTES_MAX) {
+    pub fn write_page(&self, plan: &Plan<'_>, id: &Id, out: &mut Vec<u8>) -> Answer {
+        self.write_short_page(plan, id, out, REPLY_BYTES_MAX).unwrap_or_else(|| {
             let message = "the rows of this page take more than 64 MiB; ask with a smaller `limit`";
-            write_fault(out, id, &Fault::new(Code::TooManyRows, message));
-        }
+            refuse(out, id, &Fault::new(Code::TooManyRows, message))
+        })
     }
 
-    /// As [`Snapshot::write_page`], where the reply has at most about `bytes_max` bytes; else appends nothing and returns `false`.
-    #[must_use]
-    pub fn write_short_page(&self, plan: &Plan<'_>, id: &Id, out: &mut Vec<u8>, bytes_max: usize) -> bool {
+    /// As [`Snapshot::write_page`], where the reply has at most about `bytes_max` bytes; else appends nothing and returns `None`.
+    pub fn write_short_page(&self, plan: &Plan<'_>, id: &Id, out: &mut Vec<u8>, bytes_max: usize) -> Option<Answer> {
         let start = out.len();
-        match self.try_write_page(plan, id, out, start.saturating_add(bytes_max)) {
-            Ok(()) => {}
+        let written = self.try_write_page(plan, id, out, start.saturating_add(bytes_max));
+        // What a failed map gave is not believed, neither as rows nor as damage.
+        if let Err(fault) = self.trust() {
+            return Some(Self::give_up(out, start, id, &fault));
+        }
+        match written {
+            Ok(()) => Some(Ok(())),
             Err(RowError::TooLong) => {
                 out.truncate(start);
-                return false;
+                None
             }
-            Err(error) => Self::give_up(out, start, id, &unavailable(&error)),
+            Err(error) => Some(Self::give_up(out, start, id, &unavailable(&error))),
         }
-        true
     }
 
     fn try_write_page(&self, plan: &Plan<'_>, id: &Id, out: &mut Vec<u8>, bytes_max: usize) -> Result<(), RowError> {

@@ -2,12 +2,10 @@
 //!
 //! Each row is checked before it is written: its key must be the one that was asked for.
 
-use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use balcao_index::{IndexError, SourceError};
+use balcao_index::{IndexError, SourceError, SourceStamp};
 use balcao_registry::{Access, RegistryError, Table, cell, open};
 use balcao_wire::{Key, Match, RowWriter, RowsWriter};
 use rusqlite::Connection;
@@ -28,12 +26,10 @@ pub(crate) enum RowError {
     OtherKey { rowid: i64 },
     #[error(transparent)]
     Index(#[from] IndexError),
-    #[error(
-        "the database has {found} bytes, {expected} were opened: it was cut short or written over while it is served"
-    )]
-    Shrunk { expected: u64, found: u64 },
-    #[error("the database's file cannot be looked at: {0}")]
-    File(#[from] io::Error),
+    #[error("the database was replaced while it is served")]
+    Replaced,
+    #[error(transparent)]
+    Source(#[from] SourceError),
     #[error("the reply is too long")]
     TooLong,
 }
@@ -42,9 +38,8 @@ pub(crate) enum RowError {
 #[derive(Debug)]
 pub(crate) struct RowStore {
     db: PathBuf,
-    /// The database's file, and its length when it was opened.
-    file: File,
-    bytes: u64,
+    /// The file that was opened: no other one is ever read in its place.
+    stamp: SourceStamp,
     table: Table,
     sql: String,
     /// The columns' names as JSON.
@@ -54,38 +49,57 @@ pub(crate) struct RowStore {
 }
 
 impl RowStore {
-    pub(crate) fn new(db: &Path, table: Table) -> Result<Self, OpenError> {
-        let file = File::open(db).map_err(SourceError::from)?;
+    pub(crate) fn new(db: &Path, stamp: SourceStamp, table: Table) -> Result<Self, OpenError> {
         let store = Self {
             db: db.to_owned(),
-            bytes: file.metadata().map_err(SourceError::from)?.len(),
-            file,
+            stamp,
             sql: table.row_sql(),
             names: table.columns.iter().map(|name| RowWriter::encode_name(name)).collect(),
             table,
             idle: Mutex::default(),
         };
         // The first connection now: a table that cannot be asked is an error at start.
-        let connection = open(db, Access::Immutable)?;
-        connection.prepare_cached(&store.sql).map_err(RegistryError::from)?;
-        store.give_back(connection);
+        store.reserve(1)?;
         Ok(store)
+    }
+
+    /// Opens connections until `readers` are idle: so many threads ask without waiting for one to be opened, also when the file is replaced or
+    /// descriptors run out later.
+    pub(crate) fn reserve(&self, readers: usize) -> Result<(), OpenError> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        while idle.len() < readers {
+            let connection = open(&self.db, Access::Immutable)?;
+            connection.prepare_cached(&self.sql).map_err(RegistryError::from)?;
+            idle.push(connection);
+        }
+        Ok(())
+    }
+
+    /// The file's stamp when it was opened.
+    pub(crate) fn stamp(&self) -> &SourceStamp {
+        &self.stamp
+    }
+
+    /// The file's stamp now.
+    pub(crate) fn stamp_now(&self) -> Result<SourceStamp, SourceError> {
+        SourceStamp::read(&self.db)
     }
 
     /// Lends a reader; it must not be held while a coroutine waits.
     pub(crate) fn reader(&self) -> Result<RowReader<'_>, RowError> {
-        // The file is mapped: a read beyond the end of one that was cut short is no error of SQLite but a fault that takes the thread
-        // with it. A look at the length costs half a microsecond, and leaves only the moment between it and the read.
-        let found = self.file.metadata()?.len();
-        if found < self.bytes {
-            return Err(RowError::Shrunk { expected: self.bytes, found });
-        }
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => open(&self.db, Access::Immutable)?,
+            None => self.open_again()?,
         };
         Ok(RowReader { store: self, connection: Some(connection), key: String::new() })
+    }
+
+    /// Opens the file once more, and only the same one.
+    fn open_again(&self) -> Result<Connection, RowError> {
+        let connection = open(&self.db, Access::Immutable)?;
+        // Behind the opening: what is in the path's place now was there then, or it was replaced twice within these microseconds.
+        if self.stamp_now()?.is_same_file(&self.stamp) { Ok(connection) } else { Err(RowError::Replaced) }
     }
 
     fn give_back(&self, connection: Connection) {

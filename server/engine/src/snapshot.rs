@@ -1,12 +1,39 @@
 //! `Snapshot`: one open generation and the rows that it points at, as they stay until the last request that began with them ends.
 
+use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use balcao_index::{Generation, IndexError, SourceError, SourceFile};
+use balcao_index::{
+    Generation, IndexError, SourceError, SourceFile, SourceStamp, catch_map_faults, current_generation, map_faults,
+};
 use balcao_registry::{Access, RegistryError, Table, TableName, open};
 use balcao_wire::{Code, Fault, Greeting, Id, Operation, Request, write_fault, write_greeting, write_pong};
 
+use crate::quota::Quota;
 use crate::rows::RowStore;
+
+/// What lies in the two places that a snapshot is opened from, at a glance: which generation is published, and the database's stamp. `None` is what
+/// cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sight {
+    generation: Option<String>,
+    database: Option<SourceStamp>,
+}
+
+impl Sight {
+    /// Looks: some system calls.
+    #[must_use]
+    pub fn take(db: &Path, index: &Path) -> Self {
+        Self { generation: current_generation(index).ok(), database: SourceStamp::read(db).ok() }
+    }
+
+    /// Whether both saw the same database file in the same state.
+    #[must_use]
+    pub fn is_same_database(&self, other: &Self) -> bool {
+        self.database.is_some() && self.database == other.database
+    }
+}
 
 /// An open generation and its rows. Shared by all threads.
 #[derive(Debug)]
@@ -14,7 +41,17 @@ pub struct Snapshot {
     pub(crate) generation: Generation,
     pub(crate) rows: RowStore,
     greeting: Greeting,
+    /// Its answers are not to be trusted any more, see [`Snapshot::withdraw`].
+    withdrawn: AtomicBool,
+    /// Faults of maps before any of its own: if there are more now, what its maps hold may be zeros.
+    faults: u64,
 }
+
+/// Whether a request was answered, or with which error. Either way its reply was written.
+pub type Answer = Result<(), Code>;
+
+/// The log's lines about unavailable answers: a damaged page may be asked for a hundred thousand times a second.
+static LOG: Quota = Quota::per_second();
 
 /// Why a snapshot cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +66,12 @@ pub enum OpenError {
     /// The database's table.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// The database's file was replaced or written to while it was opened.
+    #[error("the database changed while it was opened; try again when what writes to it has ended")]
+    Changing,
+    /// Faults of mapped files cannot be caught.
+    #[error("the handler for faults of mapped files cannot be installed: {0}")]
+    Faults(io::Error),
     /// The index was built from another database.
     #[error(
         "the database is not the one that was indexed ({what}); give the right --db, or build the index again with \
@@ -46,6 +89,9 @@ impl Snapshot {
     /// # Errors
     /// [`OpenError`]: either cannot be read, or they do not belong together.
     pub fn open(db: &Path, index: &Path) -> Result<Self, OpenError> {
+        catch_map_faults().map_err(OpenError::Faults)?;
+        let faults = map_faults();
+        let stamp = SourceStamp::read(db)?;
         let generation = Generation::open_current(index)?;
         let manifest = generation.manifest();
         let source = &manifest.source;
@@ -62,8 +108,49 @@ impl Snapshot {
             rows: manifest.rows,
             columns: table.columns.clone(),
         };
-        let rows = RowStore::new(db, table)?;
-        Ok(Self { generation, rows, greeting })
+        let rows = RowStore::new(db, stamp, table)?;
+        // All of it was one file in one state, or it is opened again.
+        if SourceStamp::read(db)? != stamp || map_faults() != faults {
+            return Err(OpenError::Changing);
+        }
+        Ok(Self { generation, rows, greeting, withdrawn: AtomicBool::new(false), faults })
+    }
+
+    /// Opens the database for `readers` threads at once, before they ask.
+    ///
+    /// # Errors
+    /// [`OpenError::Registry`].
+    pub fn reserve_readers(&self, readers: usize) -> Result<(), OpenError> {
+        self.rows.reserve(readers)?;
+        // Opened by its path: it must still be the same file.
+        if self.rows.stamp_now()? == *self.rows.stamp() { Ok(()) } else { Err(OpenError::Changing) }
+    }
+
+    /// Compares the checksum of every page of the index, which otherwise is done at a page's first use.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`] names file and place.
+    pub fn check_index(&self) -> Result<(), IndexError> {
+        self.generation.check_files()
+    }
+
+    /// What was seen when this was opened. A database that gives another sight is another file, or was changed: device, inode, length, times,
+    /// SQLite's change counter, or something new in a log beside it.
+    #[must_use]
+    pub fn sight(&self) -> Sight {
+        Sight { generation: Some(self.generation.manifest().generation.clone()), database: Some(*self.rows.stamp()) }
+    }
+
+    /// From now on every question is `unavailable`: the database is not what was indexed any more, or a mapped file failed. Nothing takes this
+    /// back; what fits again is opened again.
+    pub fn withdraw(&self) {
+        self.withdrawn.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Snapshot::withdraw`] was called, or a mapped file failed.
+    #[must_use]
+    pub fn is_withdrawn(&self) -> bool {
+        map_faults() != self.faults || self.withdrawn.load(Ordering::Relaxed)
     }
 
     /// What `hello` tells.
@@ -72,32 +159,67 @@ impl Snapshot {
         &self.greeting
     }
 
-    /// Appends the reply to `request`, without a line's end.
-    pub fn answer(&self, request: &Request, out: &mut Vec<u8>) {
+    /// Appends the reply to `request`, without a line's end. Returns the code of an error reply; items of a batch fail for themselves.
+    pub fn answer(&self, request: &Request, out: &mut Vec<u8>) -> Answer {
         let id = &request.id;
         match &request.operation {
-            Err(fault) => write_fault(out, id, fault),
-            Ok(Operation::Ping) => write_pong(out, id),
-            Ok(Operation::Hello) => write_greeting(out, id, &self.greeting),
+            Err(fault) => refuse(out, id, fault),
+            Ok(Operation::Ping) => {
+                write_pong(out, id);
+                Ok(())
+            }
+            Ok(Operation::Hello) => {
+                write_greeting(out, id, &self.greeting);
+                Ok(())
+            }
+            // Whoever counts answers it; a snapshot does not.
+            Ok(Operation::Stats) => {
+                refuse(out, id, &Fault::new(Code::BadRequest, "nobody counts here; ask a server for its `stats`"))
+            }
             Ok(Operation::Lookup(lookup)) => match self.plan(lookup) {
                 Ok(plan) => self.write_page(&plan, id, out),
-                Err(fault) => write_fault(out, id, &fault),
+                Err(fault) => refuse(out, id, &fault),
             },
             Ok(Operation::Batch(items)) => self.answer_batch(items, id, out),
         }
     }
 
-    /// Appends an error reply in the place of what was written since `start`.
-    pub(crate) fn give_up(out: &mut Vec<u8>, start: usize, id: &Id, fault: &Fault) {
-        out.truncate(start);
-        write_fault(out, id, fault);
+    /// The refusal to answer, where nothing that is read can be trusted.
+    ///
+    /// Called before and after reading: whoever withdraws the snapshot in between meets the reader at its end.
+    pub(crate) fn trust(&self) -> Result<(), Fault> {
+        if !self.is_withdrawn() {
+            return Ok(());
+        }
+        if !self.withdrawn.swap(true, Ordering::Relaxed) {
+            tracing::error!("a mapped file was cut short, or cannot be read; nothing is answered from it any more");
+        }
+        Err(Fault::new(
+            Code::Unavailable,
+            "the registry was changed, replaced or damaged since it was indexed; the operator builds the index again with \
+             `indexer build`",
+        ))
     }
+
+    /// Appends an error reply in the place of what was written since `start`.
+    pub(crate) fn give_up(out: &mut Vec<u8>, start: usize, id: &Id, fault: &Fault) -> Answer {
+        out.truncate(start);
+        refuse(out, id, fault)
+    }
+}
+
+/// Appends an error reply.
+pub(crate) fn refuse(out: &mut Vec<u8>, id: &Id, fault: &Fault) -> Answer {
+    write_fault(out, id, fault);
+    Err(fault.code)
 }
 
 /// The answer where index and database do not fit each other any more, or a part of either cannot be read.
 pub(crate) fn unavailable(cause: &dyn std::fmt::Display) -> Fault {
     // The cause names files and places, never a person; the asker is told only what to do.
-    tracing::error!(%cause, "an answer was unavailable");
+    if let Some(unsaid) = LOG.admit() {
+        tracing::error!(%cause, unsaid, "an answer was unavailable");
+    }
     Fault::new(
         Code::Unavailable,
         "the index does not fit the database, or is damaged; the operator runs `indexer verify` and builds the index again",

@@ -105,11 +105,13 @@ impl Desk {
 #[track_caller]
 fn ask(snapshot: &Snapshot, line: &str) -> Value {
     let mut out = b"what stood before".to_vec();
-    snapshot.answer(&decode(line.as_bytes()), &mut out);
+    let answer = snapshot.answer(&decode(line.as_bytes()), &mut out);
     let reply = String::from_utf8(out).unwrap();
     let reply = reply.strip_prefix("what stood before").unwrap();
     assert!(!reply.contains('\n'), "{reply}");
-    serde_json::from_str(reply).unwrap()
+    let reply: Value = serde_json::from_str(reply).unwrap();
+    assert_eq!(answer.err().map(balcao_wire::Code::as_str), reply["code"].as_str());
+    reply
 }
 
 /// A reply without what no test should pin down.

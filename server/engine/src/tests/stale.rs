@@ -1,11 +1,13 @@
 //! An index and a database that do not belong together, from the start or since: refused, or `unavailable`; never a wrong person.
 
 use std::fs;
+use std::path::Path;
 
 use balcao_index::{IndexError, SourceError};
+use rusqlite::Connection;
 
-use super::{Desk, PADDING, TABLE};
-use crate::OpenError;
+use super::{Desk, PADDING, TABLE, ask, plain};
+use crate::{OpenError, Sight, Snapshot};
 
 const UNAVAILABLE: &str = r#"{"id":1,"status":"error","code":"unavailable"}"#;
 
@@ -65,20 +67,111 @@ fn two_rows_that_changed_places() {
     );
 }
 
+/// Rows on more pages than SQLite's cache has read: a map is asked for them.
+fn wide_desk() -> Desk {
+    let rows = "WITH RECURSIVE k(n) AS (SELECT 10000000001 UNION ALL SELECT n + 7919 FROM k LIMIT 2000)
+        INSERT INTO cpf SELECT n, 'PESSOA ' || n, hex(zeroblob(300)), NULL FROM k;";
+    Desk::of(&format!("{TABLE}{rows}{PADDING}"))
+}
+
+/// Whether the database still looks as it did when the desk's snapshot was opened.
+fn is_current(desk: &Desk, snapshot: &Snapshot) -> bool {
+    let sight = Sight::take(&desk.db(), &desk.index());
+    let same = sight.is_same_database(&snapshot.sight());
+    // Nobody publishes in these tests.
+    assert_eq!(same, sight == snapshot.sight());
+    same
+}
+
+fn cut(path: &Path, bytes: u64) {
+    fs::File::options().write(true).open(path).unwrap().set_len(bytes).unwrap();
+}
+
 #[test]
-fn a_database_that_was_cut_short() {
+fn files_that_were_cut_short_while_they_are_mapped() {
+    // In a process of its own: a fault anywhere withdraws every snapshot that is open.
+    const ALONE: &str = "BALCAO_TEST_ALONE";
+    if std::env::var_os(ALONE).is_none() {
+        let name = "tests::stale::files_that_were_cut_short_while_they_are_mapped";
+        let mut test = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = test.args(["--exact", name]).env(ALONE, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let line = |row: i64| format!(r#"{{"id":1,"cpf":{}}}"#, 10_000_000_001 + 7919 * row);
+    let desk = wide_desk();
+    assert!(is_current(&desk, &desk.snapshot));
+    assert_eq!(desk.ask(&line(7))["total"], 1);
+    let whole = fs::read(desk.db()).unwrap();
+    // In place. A read beyond its end would take the whole process with it.
+    cut(&desk.db(), 8192);
+    assert!(!is_current(&desk, &desk.snapshot));
+    desk.check(&line(1999), UNAVAILABLE);
+    // Nothing is believed from then on, also not what lies before the cut, nor when the file is whole again.
+    desk.check(&line(0), UNAVAILABLE);
+    desk.check(r#"{"id":1,"nome":"NINGUEM"}"#, UNAVAILABLE);
+    fs::write(desk.db(), &whole).unwrap();
+    desk.check(&line(7), UNAVAILABLE);
+    assert!(desk.snapshot.is_withdrawn() && !is_current(&desk, &desk.snapshot));
+    // What is opened again is.
+    let again = desk.reopen().unwrap();
+    assert_eq!(ask(&again, &line(1999))["total"], 1);
+
+    // The same with a file of the index, whose pages were checked before.
+    let keys = desk.index().join("g000001/cpf-0001.rows");
+    let whole = fs::read(&keys).unwrap();
+    assert_eq!(ask(&again, &line(1000))["total"], 1);
+    cut(&keys, 0);
+    let lost = (0..2000).filter(|&row| plain(ask(&again, &line(row))).to_string() == UNAVAILABLE).count();
+    assert!(lost > 0);
+    assert_eq!(plain(ask(&again, &line(0))).to_string(), UNAVAILABLE);
+    assert!(again.is_withdrawn());
+    assert!(desk.reopen().is_err());
+    fs::write(&keys, whole).unwrap();
+    assert_eq!(ask(&desk.reopen().unwrap(), &line(1999))["total"], 1);
+}
+
+#[test]
+fn a_database_that_was_replaced() {
     let desk = desk();
     let line = r#"{"id":1,"cpf":"12345678909"}"#;
     desk.check_rows(line, &["12345678909"], 1);
-    let whole = fs::read(desk.db()).unwrap();
-    // In place: the file that is mapped shrinks. A read beyond its end would take the whole process with it.
-    for bytes in [whole.len() - 1, 8192, 4096, 1, 0] {
-        fs::File::options().write(true).open(desk.db()).unwrap().set_len(bytes as u64).unwrap();
-        desk.check(line, UNAVAILABLE);
-        desk.check_rows(r#"{"nome":"NINGUEM"}"#, &[], 0);
-    }
-    fs::write(desk.db(), &whole).unwrap();
-    desk.check_rows(line, &["12345678909"], 1);
+    // Another file with the same people at other dates takes its place. What is open stays the former file.
+    let next = desk.folder.path().join("next.db");
+    fs::copy(desk.db(), &next).unwrap();
+    Connection::open(&next).unwrap().execute_batch("UPDATE cpf SET nasc = '1999'").unwrap();
+    fs::rename(&next, desk.db()).unwrap();
+    assert!(!is_current(&desk, &desk.snapshot));
+    assert_eq!(desk.ask(line)["rows"][0]["nasc"], "1980");
+    // A thread that finds no open reader does not read the other file.
+    let taken = desk.snapshot.rows.reader().unwrap();
+    desk.check(line, UNAVAILABLE);
+    assert!(matches!(desk.snapshot.reserve_readers(4), Err(OpenError::Changing)));
+    drop(taken);
+    desk.snapshot.withdraw();
+    desk.check(line, UNAVAILABLE);
+    desk.check(
+        &format!(r#"{{"op":"batch","items":[{line}]}}"#),
+        &format!(r#"{{"status":"ok","results":[{UNAVAILABLE}]}}"#),
+    );
+    desk.check(r#"{"op":"ping"}"#, r#"{"status":"ok"}"#);
+    assert!(matches!(desk.reopen(), Err(OpenError::OtherDatabase { .. })));
+}
+
+#[test]
+fn a_file_that_was_only_touched_or_copied_fits_again() {
+    let desk = desk();
+    fs::File::options().write(true).open(desk.db()).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    assert!(!is_current(&desk, &desk.snapshot));
+    assert!(is_current(&desk, &desk.reopen().unwrap()));
+    let copy = desk.folder.path().join("copy.db");
+    fs::copy(desk.db(), &copy).unwrap();
+    fs::rename(&copy, desk.db()).unwrap();
+    let again = desk.reopen().unwrap();
+    again.reserve_readers(3).unwrap();
+    again.check_index().unwrap();
+    assert!(is_current(&desk, &again) && !again.is_withdrawn());
 }
 
 #[test]
@@ -121,7 +214,7 @@ fn a_damaged_index_is_never_believed() {
         .map(|number| 10_000_000_001_i64 + 7919 * number)
         .flat_map(|n| [format!(r#"{{"id":1,"cpf":{n}}}"#), format!(r#"{{"id":1,"nome":"pessoa {n}"}}"#)])
         .collect();
-    let ask_all = |snapshot: &crate::Snapshot| -> Vec<String> {
+    let ask_all = |snapshot: &Snapshot| -> Vec<String> {
         questions.iter().map(|question| super::plain(super::ask(snapshot, question)).to_string()).collect()
     };
     let expected = ask_all(&desk.snapshot);
@@ -162,7 +255,7 @@ fn another_database_is_refused_at_the_start() {
             ('00000000191', 'MARIANA LIMA', 'F', '2000'); {PADDING}"
     ));
     assert_eq!(fs::metadata(first.db()).unwrap().len(), fs::metadata(second.db()).unwrap().len());
-    let refused = |db: &Desk, index: &Desk| crate::Snapshot::open(&db.db(), &index.index()).unwrap_err();
+    let refused = |db: &Desk, index: &Desk| Snapshot::open(&db.db(), &index.index()).unwrap_err();
     for (db, index) in [(&first, &second), (&second, &first)] {
         let error = refused(db, index);
         assert!(matches!(error, OpenError::OtherDatabase { .. }), "{error}");
@@ -200,13 +293,10 @@ fn changes_that_wait_beside_the_database() {
 fn parts_that_are_not_there() {
     let desk = desk();
     let nowhere = desk.folder.path().join("nowhere");
-    assert!(matches!(crate::Snapshot::open(&desk.db(), &nowhere), Err(OpenError::Index(IndexError::Unpublished))));
-    let missing = crate::Snapshot::open(&nowhere, &desk.index());
+    assert!(matches!(Snapshot::open(&desk.db(), &nowhere), Err(OpenError::Index(IndexError::Unpublished))));
+    let missing = Snapshot::open(&nowhere, &desk.index());
     assert!(matches!(missing, Err(OpenError::Source(SourceError::Io(_)))));
     assert!(!nowhere.exists());
     fs::write(&nowhere, vec![b'x'; 4096]).unwrap();
-    assert!(matches!(
-        crate::Snapshot::open(&nowhere, &desk.index()),
-        Err(OpenError::Source(SourceError::NotADatabase))
-    ));
+    assert!(matches!(Snapshot::open(&nowhere, &desk.index()), Err(OpenError::Source(SourceError::NotADatabase))));
 }

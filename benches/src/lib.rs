@@ -1,8 +1,9 @@
-//! The measuring side of the house: a load generator, an oracle that compares every answer with a plain scan, and the figures
-//! of `docs/results.md`.
+//! The measuring side of the house: a load generator, an oracle that compares every answer with a plain scan, damaged indexes, and the
+//! figures of `docs/results.md`.
 //!
 //! It sees the other programs as a user does, by their command lines and the wire: none of their internals is linked here.
 
+pub mod faults;
 pub mod hostile;
 pub mod load;
 pub mod measure;

@@ -9,8 +9,8 @@ use std::time::{Instant, SystemTime};
 use std::{io, thread};
 
 use balcao_index::{
-    Build, CpfShardWriter, FORMAT_VERSION, IndexError, Manifest, NameShardWriter, RowidRange, ShardEntry, Source,
-    SourceError, SourceFile, Words,
+    Build, CpfShardWriter, FORMAT_VERSION, IndexError, Manifest, NameShardWriter, RealFiles, RowidRange, ShardEntry,
+    Source, SourceError, SourceFile, Storage, Words,
 };
 use balcao_record::NORMALIZATION_VERSION;
 use balcao_registry::{Access, RegistryError, Table, TableName, open};
@@ -18,6 +18,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use crate::anomaly::Anomaly;
+use crate::held::HeldFile;
 use crate::merge::{Merge, bounds};
 use crate::progress::Progress;
 use crate::run::{READ_BYTES, Run, RunKey};
@@ -78,9 +79,19 @@ pub enum BuildError {
     /// Runs cannot be spilled.
     #[error("{}", spill_message(.0))]
     Spill(io::Error),
-    /// Someone wrote to the database during the build.
-    #[error("the database changed while it was read; stop what writes to it and build again")]
+    /// Someone wrote to the database during the build, or moved it.
+    #[error(
+        "the database changed while it was read, or was moved, replaced or removed; stop what does so and build again"
+    )]
     Changed,
+    /// The file does not end with a page's end.
+    #[error(
+        "the database is damaged: the end of its file is torn off; copy it again, or check it with `PRAGMA integrity_check`"
+    )]
+    Torn,
+    /// SQLite gave rows that are not in the order of their rowids.
+    #[error("the database is damaged: its rows are not in order; check it with `PRAGMA integrity_check`")]
+    Disorder,
     /// Less memory than a build takes.
     #[error("a build needs at least {} MiB of memory; raise --memory", MEMORY_MIN >> 20)]
     Memory,
@@ -94,24 +105,50 @@ pub enum BuildError {
 /// # Errors
 /// [`BuildError`]; what was served before still is.
 pub fn build(plan: &BuildPlan, progress: &dyn Progress) -> Result<Summary, BuildError> {
-    let began = Instant::now();
     if plan.memory < MEMORY_MIN {
         return Err(BuildError::Memory);
     }
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let source_file = SourceFile::read(&plan.db)?;
-    let connections = connect(&plan.db, threads)?;
-    let table = Table::describe(&connections[0], &plan.table)?;
-    let span = table.rowid_range(&connections[0])?;
-    let generation = Build::begin(&plan.index)?;
+    build_with(plan, thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN), &RealFiles, progress)
+}
+
+/// [`build`] by so many threads, over any storage, with any memory: what [`MEMORY_MIN`] keeps from being slow is right all the same.
+///
+/// # Errors
+/// [`BuildError`].
+pub fn build_with(
+    plan: &BuildPlan,
+    threads: NonZero<usize>,
+    storage: &dyn Storage,
+    progress: &dyn Progress,
+) -> Result<Summary, BuildError> {
+    let began = Instant::now();
+    let threads = threads.get();
+    let held = HeldFile::open(&plan.db).map_err(SourceError::Io)?;
+    let source_file = SourceFile::read(held.path())?;
+    // SQLite would read zeros where the last page is torn off.
+    if !source_file.bytes.is_multiple_of(source_file.page_bytes.into()) {
+        return Err(BuildError::Torn);
+    }
+    let begin = || -> Result<_, BuildError> {
+        let connections = connect(held.path(), threads)?;
+        let table = Table::describe(&connections[0], &plan.table)?;
+        let span = table.rowid_range(&connections[0])?;
+        Ok((connections, table, span))
+    };
+    let (connections, table, span) = begin().map_err(|error| explain(&held, error))?;
+    let generation = Build::begin_with(storage, &plan.index)?;
     progress.stage("reading");
     let (scanned, spilled_bytes) = match span {
-        Some(span) => scan(connections, &table, span, plan.memory, &generation.folder(), progress)?,
+        Some(span) => {
+            let spill = (storage, &*generation.folder());
+            scan(connections, &table, span, plan.memory, spill, progress).map_err(|error| explain(&held, error))?
+        }
         None => (Scanned::empty(0), 0),
     };
     let range = span.map_or(RowidRange { min: 0, max: 0 }, |(min, max)| RowidRange { min, max });
     let shards = plan.shards.map_or(threads, NonZero::get);
-    let manifest = Writer { generation: &generation, range, shards, threads, memory: plan.memory, progress }.write(
+    let writer = Writer { generation: &generation, storage, range, shards, threads, memory: plan.memory, progress };
+    let manifest = writer.write(
         scanned,
         Source {
             table: table.name.clone(),
@@ -120,7 +157,7 @@ pub fn build(plan: &BuildPlan, progress: &dyn Progress) -> Result<Summary, Build
             file: source_file.clone(),
         },
     )?;
-    if SourceFile::read(&plan.db)? != source_file {
+    if !held.is_untouched() || SourceFile::read(held.path())? != source_file {
         return Err(BuildError::Changed);
     }
     generation.check(&manifest)?;
@@ -137,6 +174,14 @@ pub fn build(plan: &BuildPlan, progress: &dyn Progress) -> Result<Summary, Build
     })
 }
 
+/// What SQLite cannot make sense of in a file that somebody changes is no damage of the file.
+fn explain(held: &HeldFile, error: BuildError) -> BuildError {
+    match error {
+        BuildError::Registry(_) | BuildError::Disorder if !held.is_untouched() => BuildError::Changed,
+        error => error,
+    }
+}
+
 /// Opens a connection for each thread, all within one state of the database.
 pub(crate) fn connect(db: &Path, threads: usize) -> Result<Vec<Connection>, BuildError> {
     // A reader of a database in write-ahead mode would have to create files beside it: it is read as it lies there, since nothing waits in a
@@ -144,6 +189,8 @@ pub(crate) fn connect(db: &Path, threads: usize) -> Result<Vec<Connection>, Buil
     let access = if SourceFile::is_wal(db).map_err(SourceError::Io)? { Access::Immutable } else { Access::Locked };
     let connect = || -> Result<Connection, RegistryError> {
         let connection = open(db, access)?;
+        // Not mapped: a page is read once, and of a file that somebody cuts short a read is an error where a map is the end of the process.
+        connection.pragma_update(None, "mmap_size", 0)?;
         connection.execute_batch("BEGIN")?;
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))?;
         Ok(connection)
@@ -153,7 +200,8 @@ pub(crate) fn connect(db: &Path, threads: usize) -> Result<Vec<Connection>, Buil
 
 /// Writes the files of a generation.
 struct Writer<'a> {
-    generation: &'a Build,
+    generation: &'a Build<'a>,
+    storage: &'a dyn Storage,
     range: RowidRange,
     shards: usize,
     threads: usize,
@@ -171,7 +219,7 @@ impl Writer<'_> {
     fn write(&self, scanned: Scanned, source: Source) -> Result<Manifest, BuildError> {
         self.progress.stage("writing");
         let words = Arc::new(scanned.words.into_words());
-        let words_entry = words.write(&self.generation.folder())?;
+        let words_entry = words.write_with(self.storage, &self.generation.folder())?;
         let anomalies_file = self.write_anomalies(&scanned.anomalies)?;
         let (cpf, names) = self.write_shards(&scanned.cpf, &scanned.names, &words)?;
         let built_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -242,7 +290,8 @@ impl Writer<'_> {
         shard: usize,
         written: &Written<'_>,
     ) -> Result<ShardEntry, BuildError> {
-        let mut writer = CpfShardWriter::create(&self.generation.folder(), shard as u32, self.range)?;
+        let folder = self.generation.folder();
+        let mut writer = CpfShardWriter::create_with(self.storage, &folder, shard as u32, self.range)?;
         let push = |code: &u64, rowid| writer.push(*code, rowid);
         self.merge(runs, bounds, shard, written, push)?;
         let (keys, rows) = writer.finish()?;
@@ -258,7 +307,8 @@ impl Writer<'_> {
         written: &Written<'_>,
     ) -> Result<ShardEntry, BuildError> {
         let folder = self.generation.folder();
-        let mut writer = NameShardWriter::create(&folder, shard as u32, self.range, Arc::clone(words))?;
+        let mut writer =
+            NameShardWriter::create_with(self.storage, &folder, shard as u32, self.range, Arc::clone(words))?;
         let push = |name: &Vec<u8>, rowid| writer.push(name, rowid);
         self.merge(runs, bounds, shard, written, push)?;
         let (keys, rows) = writer.finish()?;

@@ -8,6 +8,7 @@ pub mod args;
 mod anomaly;
 mod batch;
 mod build;
+mod held;
 mod merge;
 mod progress;
 mod ranges;
@@ -16,7 +17,7 @@ mod scan;
 mod stats;
 mod verify;
 
-pub use build::{BuildError, BuildPlan, MEMORY_MIN, Summary, build};
+pub use build::{BuildError, BuildPlan, MEMORY_MIN, Summary, build, build_with};
 pub use progress::{Progress, Silent};
 pub use stats::{Stats, stats};
 pub use verify::{VerifyError, verify};

@@ -3,14 +3,12 @@
 //! A row is its rowid's distance to the table's least rowid, so that it is never negative. Every [`RESTART_ROWS`] rows a key is written whole
 //! and remembered with its place: shards are cut there, and a reader can begin there.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use balcao_index::varint;
+use balcao_index::{NamelessFile, Storage, varint};
 
 /// Rows between two whole keys.
 pub(crate) const RESTART_ROWS: usize = 1024;
@@ -247,13 +245,13 @@ impl Window<'_> {
 /// The file that runs are spilled to. It has no name: whatever ends the build, nothing is left of it.
 #[derive(Debug)]
 pub(crate) struct SpillFile {
-    file: File,
+    file: Box<dyn NamelessFile>,
     next: AtomicU64,
 }
 
 impl SpillFile {
-    pub(crate) fn create(folder: &Path) -> io::Result<Self> {
-        Ok(Self { file: tempfile::tempfile_in(folder)?, next: AtomicU64::new(0) })
+    pub(crate) fn create(storage: &dyn Storage, folder: &Path) -> io::Result<Self> {
+        Ok(Self { file: storage.create_nameless(folder)?, next: AtomicU64::new(0) })
     }
 
     /// Bytes that were spilled so far.
@@ -271,6 +269,7 @@ impl SpillFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use balcao_index::RealFiles;
     use proptest::prelude::*;
 
     #[track_caller]
@@ -280,7 +279,7 @@ mod tests {
         rows.iter().for_each(|(key, row)| writer.push(key, *row));
         let mut run = writer.finish();
         let folder = tempfile::tempdir().unwrap();
-        let file = Arc::new(SpillFile::create(folder.path()).unwrap());
+        let file = Arc::new(SpillFile::create(&RealFiles, folder.path()).unwrap());
         file.append(b"another run's bytes").unwrap();
         for spilled in [false, true] {
             if spilled {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, path::Path, thread};
 
-use balcao_index::WordCounter;
+use balcao_index::{Storage, WordCounter};
 use balcao_record::NameKey;
 use balcao_registry::{RegistryError, Table, cell};
 use rusqlite::Connection;
@@ -64,6 +64,7 @@ impl Budget {
 /// Where the threads put their runs.
 struct Store<'a> {
     budget: Budget,
+    storage: &'a dyn Storage,
     folder: &'a Path,
     resident: AtomicU64,
     spill: Mutex<Option<Arc<SpillFile>>>,
@@ -86,7 +87,7 @@ impl Store<'_> {
         if let Some(file) = spill.as_ref() {
             return Ok(Arc::clone(file));
         }
-        let file = Arc::new(SpillFile::create(self.folder).map_err(BuildError::Spill)?);
+        let file = Arc::new(SpillFile::create(self.storage, self.folder).map_err(BuildError::Spill)?);
         *spill = Some(Arc::clone(&file));
         Ok(file)
     }
@@ -98,12 +99,12 @@ pub(crate) fn scan(
     table: &Table,
     span: RowidSpan,
     memory: u64,
-    folder: &Path,
+    (storage, folder): (&dyn Storage, &Path),
     progress: &dyn Progress,
 ) -> Result<(Scanned, u64), BuildError> {
     let ranges = Ranges::new(span, connections.len());
     let budget = Budget::new(memory, connections.len());
-    let store = Store { budget, folder, resident: AtomicU64::new(0), spill: Mutex::new(None) };
+    let store = Store { budget, storage, folder, resident: AtomicU64::new(0), spill: Mutex::new(None) };
     let shared = Shared { ranges: &ranges, store: &store, table, span, covered: AtomicU64::new(0), progress };
     let parts: Vec<Result<Scanned, BuildError>> = thread::scope(|scope| {
         let shared = &shared;
@@ -203,8 +204,14 @@ impl<'a> Scanner<'a> {
         while let Some((start, mut end)) = self.shared.ranges.next() {
             let mut rows = statement.query([start, end]).map_err(RegistryError::from)?;
             let (mut reported, mut since) = (start, 0);
+            let mut least = Some(start);
             while let Some(row) = rows.next().map_err(RegistryError::from)? {
                 let rowid = row.get_ref(0).and_then(|value| Ok(value.as_i64()?)).map_err(RegistryError::from)?;
+                // SQLite believes the tree of a damaged file: a page that hangs in it twice would give its rows twice.
+                if least.is_none_or(|least| rowid < least) {
+                    return Err(BuildError::Disorder);
+                }
+                least = rowid.checked_add(1);
                 if rowid > end {
                     break;
                 }
@@ -279,9 +286,12 @@ impl<'a> Scanner<'a> {
 /// So that a spill's error says what to do.
 pub(crate) fn spill_message(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::StorageFull => {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "the disk is full; free some space, or raise --memory so that less is spilled".to_owned()
         }
-        _ => format!("cannot spill to the index folder: {error}"),
+        io::ErrorKind::FileTooLarge => {
+            "the spilled keys may not grow so large here; raise the limit of a file (`ulimit -f`), or --memory so that less is spilled".to_owned()
+        }
+        _ => format!("cannot spill to the index folder: {error}; check the disk, or raise --memory so that less is spilled"),
     }
 }

@@ -12,6 +12,7 @@ use balcao_registry::{RegistryError, Table, TableName, cell};
 use rusqlite::Connection;
 
 use crate::build::{BuildError, connect};
+use crate::held::HeldFile;
 use crate::progress::Progress;
 use crate::ranges::Ranges;
 
@@ -66,6 +67,8 @@ pub fn verify(index: &Path, db: Option<&Path>, progress: &dyn Progress) -> Resul
 
 fn verify_database(generation: &Generation, db: &Path, progress: &dyn Progress) -> Result<(), VerifyError> {
     let manifest = generation.manifest();
+    let held = HeldFile::open(db).map_err(SourceError::Io)?;
+    let db = held.path();
     if SourceFile::read(db).map_err(BuildError::from)? != manifest.source.file {
         return Err(VerifyError::OtherDatabase);
     }
@@ -104,11 +107,10 @@ fn verify_database(generation: &Generation, db: &Path, progress: &dyn Progress) 
             return Err(VerifyError::Count { key, found, expected });
         }
     }
-    match SourceFile::read(db) {
-        Ok(file) if file == manifest.source.file => Ok(()),
-        Ok(_) => Err(BuildError::Changed.into()),
-        Err(error) => Err(BuildError::from(error).into()),
+    if !held.is_untouched() || SourceFile::read(db).map_err(BuildError::from)? != manifest.source.file {
+        return Err(BuildError::Changed.into());
     }
+    Ok(())
 }
 
 /// Rows with keys, as the table has them.

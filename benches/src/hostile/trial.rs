@@ -39,7 +39,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The share of its private memory by which a server may be larger afterwards, and the bytes below which a difference is the allocator's
 /// noise: the pages that a thread's arena keeps.
 const MEMORY_KEPT_MAX: f64 = 1.10;
-pub(crate) const MEMORY_NOISE: u64 = 2 << 20;
+pub(crate) const MEMORY_NOISE: u64 = 4 << 20;
 
 /// The least share of their throughput that the well-behaved clients must keep.
 pub(crate) const KEPT_MIN: f64 = 0.8;

@@ -25,6 +25,9 @@ pub(crate) mod spread;
 
 pub use peer::create_indexes;
 
+/// The section of the file that a run replaces.
+const SECTION: &str = "measure";
+
 /// What a row takes of the disk at most, in bytes: the registry, a copy with two indexes and SQLite's sorting, our index.
 const DISK_BYTES_PER_ROW: u64 = 350;
 
@@ -66,7 +69,7 @@ pub(crate) struct Figures {
 /// When there is not enough disk or any program fails; the file is left alone then.
 pub fn run(plan: &Plan, progress: impl Fn(&str)) -> anyhow::Result<(String, bool)> {
     // A file that cannot take the section is better known before than after.
-    let document = section::read(&plan.out, "measure")?;
+    let document = section::read(&plan.out, SECTION)?;
     let parent = plan.work.clone().unwrap_or_else(std::env::temp_dir);
     check_disk(plan, &parent, &progress)?;
     let folder = Scratch::new_in(&parent).context("cannot use the folder for big files; name another with --work")?;

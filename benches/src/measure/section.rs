@@ -7,21 +7,17 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
-/// The two markers of the section called `name`.
-fn markers(name: &str) -> [String; 2] {
-    [format!("<!-- {name}:begin -->"), format!("<!-- {name}:end -->")]
-}
-
-/// What stands before and behind the section.
+/// What stands before and behind a section, and the markers around it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Around {
-    name: &'static str,
+    begin: String,
+    end: String,
     before: String,
     behind: String,
 }
 
-/// Reads the file around the section called `name`; one that does not exist yet, in a folder that does, is empty.
-pub(crate) fn read(path: &Path, name: &'static str) -> anyhow::Result<Around> {
+/// Reads the file around the section of this name; a file that does not exist yet, in a folder that does, is empty.
+pub(crate) fn read(path: &Path, name: &str) -> anyhow::Result<Around> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let text = match std::fs::read_to_string(path) {
         Err(error) if error.kind() == ErrorKind::NotFound && folder.is_dir() => String::new(),
@@ -32,38 +28,35 @@ pub(crate) fn read(path: &Path, name: &'static str) -> anyhow::Result<Around> {
 
 /// Writes the file with `section` between the markers.
 pub(crate) fn write(path: &Path, around: &Around, section: &str) -> anyhow::Result<()> {
-    let [begin, end] = markers(around.name);
-    let text = format!("{}{begin}\n{}\n{end}{}", around.before, section.trim_end(), around.behind);
+    let Around { begin, end, before, behind } = around;
+    let text = format!("{before}{begin}\n{}\n{end}{behind}", section.trim_end());
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn split(text: &str, name: &'static str) -> anyhow::Result<Around> {
-    let [begin_marker, end_marker] = markers(name);
-    let (begin, end) = (text.find(&begin_marker), text.find(&end_marker));
-    let (before, behind) = match (begin, end) {
-        (Some(begin), Some(end)) if begin < end => {
-            (text[..begin].to_owned(), text[end + end_marker.len()..].to_owned())
-        }
+fn split(text: &str, name: &str) -> anyhow::Result<Around> {
+    let (begin, end) = (format!("<!-- {name}:begin -->"), format!("<!-- {name}:end -->"));
+    let (before, behind) = match (text.find(&begin), text.find(&end)) {
+        (Some(from), Some(to)) if from < to => (text[..from].to_owned(), text[to + end.len()..].to_owned()),
         (None, None) if text.is_empty() => (String::new(), "\n".to_owned()),
         (None, None) => (format!("{}\n\n", text.trim_end()), "\n".to_owned()),
-        _ => bail!("it must hold `{begin_marker}` and behind that `{end_marker}`, or neither"),
+        _ => bail!("it must hold `{begin}` and behind that `{end}`, or neither"),
     };
-    Ok(Around { name, before, behind })
+    Ok(Around { begin, end, before, behind })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const BEGIN: &str = "<!-- measure:begin -->";
-    const END: &str = "<!-- measure:end -->";
+    const BEGIN: &str = "<!-- x:begin -->";
+    const END: &str = "<!-- x:end -->";
 
     #[test]
     fn only_the_section_changes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("results.md");
         let put = |section: &str| {
-            write(&path, &read(&path, "measure").unwrap(), section).unwrap();
+            write(&path, &read(&path, "x").unwrap(), section).unwrap();
             std::fs::read_to_string(&path).unwrap()
         };
         assert_eq!(put("one\n"), format!("{BEGIN}\none\n{END}\n"));
@@ -72,14 +65,18 @@ mod tests {
         put("three");
         std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + "\nafter\n").unwrap();
         assert_eq!(put("four"), format!("# Title\n\n{BEGIN}\nfour\n{END}\n\nafter\n"));
+        // Another section beside it.
+        write(&path, &read(&path, "y").unwrap(), "five").unwrap();
+        let text = put("six");
+        assert!(text.contains("\nsix\n") && text.contains("<!-- y:begin -->\nfive\n"), "{text}");
     }
 
     #[test]
     fn half_a_section_is_refused() {
-        assert!(read(Path::new("no such folder/results.md"), "measure").is_err());
-        for half in [BEGIN, END, &format!("{END}{BEGIN}")] {
-            assert!(split(half, "measure").is_err());
-            assert!(split(half, "another").is_ok());
+        assert!(read(Path::new("no such folder/results.md"), "x").is_err());
+        for text in [BEGIN, END, &format!("{END}{BEGIN}")] {
+            assert!(split(text, "x").is_err(), "{text}");
+            assert!(split(text, "y").is_ok(), "{text}");
         }
     }
 }

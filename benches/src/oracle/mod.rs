@@ -11,20 +11,21 @@ use crate::table::Registry;
 
 pub mod make;
 
-mod reading;
+pub(crate) mod reading;
 pub(crate) mod scan;
 
 mod prefixes;
-mod questions;
+pub(crate) mod questions;
 mod spelling;
 
-mod asking;
-mod judging;
+pub(crate) mod asking;
+pub(crate) mod judging;
 mod manners;
 mod report;
 
 pub use questions::Kind;
-pub(crate) use reading::{check_digits_hold, read_cpf};
+pub(crate) use reading::read_cpf;
+
 pub use report::{Count, Difference, Report};
 
 /// What to ask of which server.

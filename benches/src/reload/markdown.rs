@@ -12,7 +12,8 @@ use crate::measure::markdown::grouped;
 fn name(switch: &Switch) -> String {
     let what = match switch.what {
         What::Generation => "new generation of the same database",
-        What::Database => "new database, renamed into its place",
+        What::Database => "new database, built and renamed into its place",
+        What::Prepared => "new database, built before, renamed into its place",
         What::Damaged => "damaged generation",
     };
     let how = match switch.how {
@@ -70,23 +71,23 @@ fn totals(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
         outcome.reloads[0], outcome.reloads[1]
     )?;
     writeln!(out, "| latency p50, p99, p99.9, max, µs | {p50}, {p99}, {p99_9}, {max} |")?;
-    let during = |at: SystemTime| outcome.switches.iter().any(|switch| (switch.given..=switch.done).contains(&at));
-    let building = |at: SystemTime| outcome.switches.iter().any(|switch| (switch.began..=switch.done).contains(&at));
+    let during = |from, to| outcome.switches.iter().any(|switch| switch.given <= to && from <= switch.done);
+    let building = |from, to| outcome.switches.iter().any(|switch| switch.began <= to && from <= switch.done);
     writeln!(out, "| the longest within a switch, µs | {} |", grouped(longest(outcome, during)))?;
     writeln!(
         out,
         "| the longest while nothing was built or switched, µs | {} |",
-        grouped(longest(outcome, |at| !building(at)))
+        grouped(longest(outcome, |from, to| !building(from, to)))
     )?;
     writeln!(out, "| files held afterwards that are not served | {} |", outcome.held.len())?;
     writeln!(out, "| sockets of the server before, after | {}, {} |\n", outcome.sockets[0], outcome.sockets[1])
 }
 
-/// The longest latency in the tenths of a second of which the beginning or the end is `wanted`.
-fn longest(outcome: &Outcome, wanted: impl Fn(SystemTime) -> bool) -> u64 {
+/// The longest latency in the tenths of a second that are `wanted` by their beginning and end.
+fn longest(outcome: &Outcome, wanted: impl Fn(SystemTime, SystemTime) -> bool) -> u64 {
     let slot = Duration::from_millis(100);
     let timeline = (0..).map(|at| outcome.summary.began + slot * at).zip(&outcome.summary.slots);
-    let chosen = timeline.filter(|(at, _)| wanted(*at) || wanted(*at + slot));
+    let chosen = timeline.filter(|(at, _)| wanted(*at, *at + slot));
     chosen.map(|(_, Slot { max_us, .. })| *max_us).max().unwrap_or_default()
 }
 
@@ -95,7 +96,7 @@ fn switches(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
     writeln!(out, "| --- | ---: | ---: | ---: |")?;
     for switch in &outcome.switches {
         let seconds = |from: SystemTime, to: SystemTime| to.duration_since(from).unwrap_or_default().as_secs_f64();
-        let longest = longest(outcome, |at| (switch.given..=switch.done).contains(&at));
+        let longest = longest(outcome, |from, to| switch.given <= to && from <= switch.done);
         writeln!(
             out,
             "| {} | {:.2} | {:.2} | {} |",

@@ -68,6 +68,11 @@ impl Outcome {
         if !self.held.is_empty() {
             out.push(format!("the server still holds {}", self.held.join(", ")));
         }
+        let asked_until = self.summary.began + Duration::from_secs_f64(self.summary.seconds);
+        let late = self.switches.iter().filter(|switch| switch.done > asked_until).count();
+        if late > 0 {
+            out.push(format!("{late} reloads came when nobody asked any more: give more --seconds"));
+        }
         if self.sockets[1] > self.sockets[0] {
             out.push(format!("the server has {} sockets, {} before", self.sockets[1], self.sockets[0]));
         }
@@ -92,7 +97,9 @@ pub fn run(plan: &Plan, progress: impl Fn(&str)) -> anyhow::Result<(String, bool
         (2..).take(DATABASES).map(|version| versions::make(&db, version)).collect::<anyhow::Result<Vec<_>>>()?;
     progress("drawing questions and what they must find");
     let questions = Questions::draw(&Table::scan(&Registry::new(&db))?, plan.make.seed, &keys)?;
+    progress("building indexes");
     switching::build(&db, &index)?;
+    switching::prepare(&coming)?;
     let server = Server::start(&["--db".as_ref(), db.as_os_str(), "--index".as_ref(), index.as_os_str()])?;
     let calendar = Calendar::new(DATABASES + 1);
     let sockets = server.sockets()?;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::versions::{MARK_DIGITS, MARKED, mark, read_mark};
 use crate::load::{Answered, Check};
-use crate::oracle::check_digits_hold;
+use crate::oracle::reading::check_digits_hold;
 use crate::oracle::scan::{Cell, Table};
 use crate::rng::Rng;
 

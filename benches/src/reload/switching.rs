@@ -25,6 +25,9 @@ pub(crate) enum What {
     Generation,
     /// A new database and its generation.
     Database,
+    /// The same, built before the run and published by hand, as a build publishes: a build on a machine that is asked by a thousand clients
+    /// takes some seconds, and the time for ten reloads is short.
+    Prepared,
     /// A copy of the current generation in which one byte of the keys is another.
     Damaged,
 }
@@ -41,22 +44,22 @@ pub(crate) enum How {
 /// The reloads, in their order, evenly over the time.
 pub(crate) const RELOADS: [(What, How); 10] = [
     (What::Generation, How::Signal),
+    (What::Prepared, How::Watch),
     (What::Generation, How::Watch),
-    (What::Database, How::Signal),
-    (What::Database, How::Watch),
+    (What::Prepared, How::Signal),
     (What::Damaged, How::Signal),
     (What::Generation, How::Watch),
-    (What::Database, How::Watch),
+    (What::Prepared, How::Watch),
     (What::Database, How::Signal),
-    (What::Generation, How::Signal),
-    (What::Database, How::Watch),
+    (What::Prepared, How::Signal),
+    (What::Prepared, How::Watch),
 ];
 
 /// How many of them bring another database.
 pub(crate) const DATABASES: usize = {
     let (mut count, mut at) = (0, 0);
     while at < RELOADS.len() {
-        count += matches!(RELOADS[at].0, What::Database) as usize;
+        count += matches!(RELOADS[at].0, What::Database | What::Prepared) as usize;
         at += 1;
     }
     count
@@ -113,9 +116,13 @@ impl Stage<'_> {
                 publish_damaged(self.index)?;
                 SystemTime::now()
             }
-            What::Database => {
+            What::Database | What::Prepared => {
                 let coming = &self.coming[*version - 1];
-                build(coming, self.index)?;
+                if what == What::Prepared {
+                    publish(self.index, &prepared(coming))?;
+                } else {
+                    build(coming, self.index)?;
+                }
                 // It is refused as long as the old file is there; that is no reload.
                 before = self.count(counter)?;
                 self.calendar.may_begin(*version + 1);
@@ -133,7 +140,7 @@ impl Stage<'_> {
             ensure!(Instant::now() < deadline, "{what:?} by {how:?}: the server counted nothing more as {counter}");
             std::thread::sleep(ASK_EVERY);
         }
-        if what == What::Database {
+        if matches!(what, What::Database | What::Prepared) {
             self.calendar.has_ended(*version);
             *version += 1;
         }
@@ -168,24 +175,57 @@ pub(crate) fn current(index: &Path) -> anyhow::Result<String> {
     Ok(line.trim_end().to_owned())
 }
 
-/// Publishes a copy of the current generation under the next number, with a byte in the middle of each file of keys flipped.
+/// Builds, for those that come prepared, an index beside each database.
+pub(crate) fn prepare(coming: &[PathBuf]) -> anyhow::Result<()> {
+    let brings = RELOADS.iter().filter(|(what, _)| matches!(what, What::Database | What::Prepared));
+    let prepared_ones = coming.iter().zip(brings).filter(|(_, (what, _))| *what == What::Prepared);
+    prepared_ones.into_iter().try_for_each(|(db, _)| build(db, &prepared(db)))
+}
+
+/// The index that was prepared for a database.
+fn prepared(db: &Path) -> PathBuf {
+    db.with_extension("index")
+}
+
+/// Publishes a copy of what `from` serves.
+fn publish(index: &Path, from: &Path) -> anyhow::Result<()> {
+    let copy = copy_generation(&from.join(current(from)?), index)?;
+    name_current(index, &copy)
+}
+
+/// Publishes a copy of the current generation with a byte in the middle of each file of keys flipped.
 fn publish_damaged(index: &Path) -> anyhow::Result<()> {
-    let name = current(index)?;
-    let number: u64 = name.strip_prefix('g').and_then(|digits| digits.parse().ok()).context("a generation's name")?;
-    let damaged = format!("g{:06}", number + 1);
-    fs::create_dir(index.join(&damaged)).context("cannot make the damaged generation")?;
+    let copy = copy_generation(&index.join(current(index)?), index)?;
     let mut flipped = 0;
-    for entry in fs::read_dir(index.join(&name))? {
+    for entry in fs::read_dir(index.join(&copy))? {
         let entry = entry?;
-        let mut bytes = fs::read(entry.path())?;
         if entry.file_name().to_string_lossy().contains("keys") {
+            let mut bytes = fs::read(entry.path())?;
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
+            fs::write(entry.path(), bytes)?;
             flipped += 1;
         }
-        fs::write(index.join(&damaged).join(entry.file_name()), bytes)?;
     }
     ensure!(flipped > 0, "the generation has no file of keys");
-    fs::write(index.join("CURRENT.damaged"), format!("{damaged}\n"))?;
-    fs::rename(index.join("CURRENT.damaged"), index.join("CURRENT")).context("cannot publish the damaged generation")
+    name_current(index, &copy)
+}
+
+/// Copies a generation into `index`, under the number behind that of the current one: its name.
+fn copy_generation(generation: &Path, index: &Path) -> anyhow::Result<String> {
+    let name = current(index)?;
+    let number: u64 = name.strip_prefix('g').and_then(|digits| digits.parse().ok()).context("a generation's name")?;
+    let copy = format!("g{:06}", number + 1);
+    fs::create_dir(index.join(&copy)).context("cannot make a generation")?;
+    for entry in fs::read_dir(generation)? {
+        let entry = entry?;
+        fs::copy(entry.path(), index.join(&copy).join(entry.file_name())).context("cannot copy a generation")?;
+    }
+    Ok(copy)
+}
+
+/// Has `CURRENT` name a generation, by a rename.
+fn name_current(index: &Path, generation: &str) -> anyhow::Result<()> {
+    fs::write(index.join("CURRENT.new"), format!("{generation}\n"))?;
+    fs::rename(index.join("CURRENT.new"), index.join("CURRENT")).context("cannot publish a generation")
 }

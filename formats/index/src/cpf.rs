@@ -18,6 +18,7 @@ use crate::manifest::FileEntry;
 use crate::rowids::{RowidRange, RowidWriter, Rowids};
 use crate::sealed::{HEADER_BYTES, Kind, PARAMETERS, SealedFile, SealedWriter};
 use crate::sparse::{SparseWriter, first_at_or_above};
+use crate::storage::{RealFiles, Storage};
 use crate::varint;
 
 /// Codes of a block. More save bytes of the sparse index, fewer save time in the block: see `docs/decisions.md`.
@@ -60,10 +61,18 @@ impl CpfShardWriter {
     /// # Errors
     /// [`IndexError::Io`] where a file cannot be created.
     pub fn create(folder: &Path, shard: u32, range: RowidRange) -> Result<Self> {
+        Self::create_with(&RealFiles, folder, shard, range)
+    }
+
+    /// [`CpfShardWriter::create`] over any storage.
+    ///
+    /// # Errors
+    /// [`IndexError::Io`] where a file cannot be created.
+    pub fn create_with(storage: &dyn Storage, folder: &Path, shard: u32, range: RowidRange) -> Result<Self> {
         Ok(Self {
             shard,
-            file: SealedWriter::create(folder, &format!("cpf-{shard:04}.keys"), Kind::CpfKeys, shard)?,
-            rowids: RowidWriter::create(folder, &format!("cpf-{shard:04}.rows"), shard, range)?,
+            file: SealedWriter::create(storage, folder, &format!("cpf-{shard:04}.keys"), Kind::CpfKeys, shard)?,
+            rowids: RowidWriter::create(storage, folder, &format!("cpf-{shard:04}.rows"), shard, range)?,
             sparse: SparseWriter::new(),
             block: Vec::with_capacity(CPF_BLOCK_KEYS),
             last: None,

@@ -57,13 +57,24 @@ pub enum IndexError {
     },
 }
 
+/// Linux's number for an error of input or output, for which there is no kind.
+const EIO: i32 = 5;
+
 /// What to do about the commonest refusals of the system.
 fn remedy(cause: &io::Error) -> &'static str {
     match cause.kind() {
         io::ErrorKind::NotFound => "; the index is not whole: build it again with `indexer build`",
+        io::ErrorKind::IsADirectory => "; a file belongs there: remove the folder and build the index again",
         io::ErrorKind::PermissionDenied => "; check who owns the index's folder",
-        io::ErrorKind::StorageFull => "; free some space and build again",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space and build again",
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; its file system is mounted read-only: make it writable, or name another folder for the index"
+        }
+        io::ErrorKind::FileTooLarge => {
+            "; files may not grow so large here: raise the limit (`ulimit -f`) and build again"
+        }
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => "; name a folder for the index",
+        _ if cause.raw_os_error() == Some(EIO) => "; check the disk and build again",
         _ => "",
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Ranks count the rows that have a CPF, by (code, rowid), or those that have a name, by (name, rowid), over all shards.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -9,9 +11,9 @@ use balcao_record::Cpf;
 
 use crate::cpf::{CpfShard, cpf_code};
 use crate::error::{IndexError, Result};
-use crate::manifest::{Manifest, ShardEntry};
+use crate::manifest::{MANIFEST_FILE, Manifest, ShardEntry};
 use crate::names::{NameShard, Place};
-use crate::publish::current_generation;
+use crate::publish::{CURRENT_FILE, current_generation};
 use crate::rowids::Rowids;
 use crate::words::Words;
 
@@ -48,7 +50,23 @@ impl Generation {
     /// # Errors
     /// [`IndexError`]: nothing published, unreadable, of another version, or damaged where it shows at open.
     pub fn open_current(index: &Path) -> Result<Self> {
-        Self::open(&index.join(current_generation(index)?))
+        let name = current_generation(index)?;
+        let folder = index.join(&name);
+        // A name that nothing has is damage of CURRENT, not of the generation that it should name.
+        match fs::metadata(&folder) {
+            Ok(found) if found.is_dir() => {}
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(IndexError::io("open", name)(error)),
+            _ => {
+                let what = format!("it names {name}, and there is no such folder beside it");
+                return Err(IndexError::damaged(CURRENT_FILE, 0, what));
+            }
+        }
+        let generation = Self::open(&folder)?;
+        let said = &generation.manifest.generation;
+        if *said != name {
+            return Err(IndexError::damaged(MANIFEST_FILE, 0, format!("it is that of {said}, and lies in {name}")));
+        }
+        Ok(generation)
     }
 
     /// Opens the generation in `folder`.
@@ -195,7 +213,7 @@ impl Generation {
             return Ok(());
         }
         let what = format!("the shards hold {found:?} rows by CPF and name, the manifest says {said:?}");
-        Err(IndexError::damaged(crate::manifest::MANIFEST_FILE, 0, what))
+        Err(IndexError::damaged(MANIFEST_FILE, 0, what))
     }
 }
 
@@ -221,6 +239,6 @@ fn rowid<T>(shards: &[Ranked<T>], rank: u64, rowids: impl Fn(&T) -> &Rowids) -> 
     let above = shards.partition_point(|ranked| ranked.first_rank <= rank);
     match above.checked_sub(1).and_then(|at| shards.get(at)) {
         Some(ranked) => rowids(&ranked.shard).get(rank - ranked.first_rank),
-        None => Err(IndexError::damaged(crate::manifest::MANIFEST_FILE, 0, format!("no shard has rank {rank}"))),
+        None => Err(IndexError::damaged(MANIFEST_FILE, 0, format!("no shard has rank {rank}"))),
     }
 }

@@ -30,10 +30,11 @@ pub use fault::{catch_map_faults, map_faults};
 pub use generation::{Generation, Part};
 pub use manifest::{FORMAT_VERSION, FileEntry, Manifest, ShardEntry};
 pub use names::NameShardWriter;
-pub use publish::{AnomaliesWriter, Build, current_generation};
+pub use publish::{AnomaliesWriter, Build, Published, current_generation};
 pub use rowids::RowidRange;
 pub use sealed::{FOOTER_BYTES, HEADER_BYTES, MAGIC, PAGE_BYTES};
 pub use source::{Source, SourceError, SourceFile, SourceStamp};
+pub use storage::{NamelessFile, RealFiles, Storage, StoredFile};
 pub use verify::{Verified, verify};
 pub use words::{WordCounter, Words};
 

@@ -1,6 +1,7 @@
 //! `Map`: a file of a generation in memory, read only. The one place where the project maps a file.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::ops::Deref;
 use std::path::Path;
 
@@ -16,6 +17,9 @@ impl Map {
     /// Maps a file of a published generation.
     pub(crate) fn open(path: &Path, file_name: &str) -> Result<Self> {
         let file = File::open(path).map_err(IndexError::io("open", file_name))?;
+        if file.metadata().map_err(IndexError::io("open", file_name))?.is_dir() {
+            return Err(IndexError::io("map", file_name)(ErrorKind::IsADirectory.into()));
+        }
         #[expect(unsafe_code, reason = "mapping a file is unsafe by nature")]
         // SAFETY: a generation's files are created once, synced and never written again: publication replaces the folder that
         // CURRENT names and never touches a file's bytes. What this cannot rule out is another program that truncates or overwrites

@@ -20,6 +20,7 @@ use crate::manifest::FileEntry;
 use crate::rowids::{RowidRange, RowidWriter, Rowids};
 use crate::sealed::{HEADER_BYTES, Kind, PARAMETERS, SealedFile, SealedWriter};
 use crate::sparse::{SparseWriter, first_at_or_above};
+use crate::storage::{RealFiles, Storage};
 use crate::varint;
 use crate::words::Words;
 
@@ -96,11 +97,25 @@ impl NameShardWriter {
     /// # Errors
     /// [`IndexError::Io`] where a file cannot be created.
     pub fn create(folder: &Path, shard: u32, range: RowidRange, words: Arc<Words>) -> Result<Self> {
+        Self::create_with(&RealFiles, folder, shard, range, words)
+    }
+
+    /// [`NameShardWriter::create`] over any storage.
+    ///
+    /// # Errors
+    /// [`IndexError::Io`] where a file cannot be created.
+    pub fn create_with(
+        storage: &dyn Storage,
+        folder: &Path,
+        shard: u32,
+        range: RowidRange,
+        words: Arc<Words>,
+    ) -> Result<Self> {
         Ok(Self {
             shard,
             words,
-            file: SealedWriter::create(folder, &format!("name-{shard:04}.keys"), Kind::NameKeys, shard)?,
-            rowids: RowidWriter::create(folder, &format!("name-{shard:04}.rows"), shard, range)?,
+            file: SealedWriter::create(storage, folder, &format!("name-{shard:04}.keys"), Kind::NameKeys, shard)?,
+            rowids: RowidWriter::create(storage, folder, &format!("name-{shard:04}.rows"), shard, range)?,
             sparse: SparseWriter::new(),
             first: None,
             name: Vec::new(),

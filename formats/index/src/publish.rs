@@ -4,14 +4,17 @@
 //! which dies at any point leaves the former generation served; what it left is removed by the next build.
 
 use std::fs::{self, File, TryLockError};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{IndexError, Result};
 use crate::generation::Generation;
 use crate::manifest::{ANOMALIES_FILE, FileEntry, MANIFEST_FILE, Manifest};
-use crate::storage;
+use crate::storage::{RealFiles, Storage, StoredFile, create_folders, remove_tree, write_file};
 
-const CURRENT_FILE: &str = "CURRENT";
+/// One line: the name of the generation that is served.
+pub(crate) const CURRENT_FILE: &str = "CURRENT";
 const CURRENT_NEW_FILE: &str = "CURRENT.new";
 const LOCK_FILE: &str = "LOCK";
 
@@ -20,7 +23,8 @@ const NAME_DIGITS: usize = 6;
 
 /// A build at work, under the folder's exclusive lock. Dropped unpublished, it removes its folder.
 #[derive(Debug)]
-pub struct Build {
+pub struct Build<'a> {
+    storage: &'a dyn Storage,
     index: PathBuf,
     name: String,
     former: Option<String>,
@@ -29,15 +33,24 @@ pub struct Build {
     _lock: File,
 }
 
-impl Build {
+impl Build<'static> {
     /// Begins a generation in the folder `index`, which is created where it is missing.
     ///
     /// # Errors
     /// [`IndexError::Locked`] while another build is at work; [`IndexError::Io`].
     pub fn begin(index: &Path) -> Result<Self> {
-        storage::create_folders(index).map_err(IndexError::io("create", folder_name(index)))?;
-        let lock = storage::open_lock(&index.join(LOCK_FILE)).map_err(IndexError::io("open", LOCK_FILE))?;
-        lock.try_lock().map_err(|error| match error {
+        Build::begin_with(&RealFiles, index)
+    }
+}
+
+impl<'a> Build<'a> {
+    /// [`Build::begin`] over any storage.
+    ///
+    /// # Errors
+    /// As [`Build::begin`].
+    pub fn begin_with(storage: &'a dyn Storage, index: &Path) -> Result<Self> {
+        create_folders(storage, index).map_err(IndexError::io("create", folder_name(index)))?;
+        let lock = storage.lock(&index.join(LOCK_FILE)).map_err(|error| match error {
             TryLockError::WouldBlock => IndexError::Locked,
             TryLockError::Error(error) => IndexError::io("lock", LOCK_FILE)(error),
         })?;
@@ -47,6 +60,7 @@ impl Build {
             Ok(current) => {
                 if let Ok((manifest, _)) = Manifest::read(&index.join(&current)) {
                     remove_others(
+                        storage,
                         index,
                         &[Some(current.clone()), manifest.former].into_iter().flatten().collect::<Vec<_>>(),
                     )?;
@@ -54,7 +68,7 @@ impl Build {
                 Some(current)
             }
             Err(IndexError::Unpublished) => {
-                remove_others(index, &[])?;
+                remove_others(storage, index, &[])?;
                 None
             }
             Err(IndexError::Damaged { .. }) => None,
@@ -62,8 +76,8 @@ impl Build {
         };
         let number = generations(index)?.filter_map(|name| name[1..].parse::<u64>().ok()).max().unwrap_or(0) + 1;
         let name = format!("g{number:0NAME_DIGITS$}");
-        storage::create_folder(&index.join(&name)).map_err(IndexError::io("create", &*name))?;
-        Ok(Self { index: index.to_owned(), name, former, published: false, _lock: lock })
+        storage.create_folder(&index.join(&name)).map_err(IndexError::io("create", &*name))?;
+        Ok(Self { storage, index: index.to_owned(), name, former, published: false, _lock: lock })
     }
 
     /// The folder to write the generation's files into.
@@ -89,7 +103,7 @@ impl Build {
     /// # Errors
     /// [`IndexError::Io`].
     pub fn anomalies(&self) -> Result<AnomaliesWriter> {
-        AnomaliesWriter::create(&self.folder())
+        AnomaliesWriter::create(self.storage, &self.folder())
     }
 
     /// Opens what was written as a server would, and compares the checksum of every page: what did not reach the disk whole is not
@@ -107,47 +121,68 @@ impl Build {
     /// [`IndexError::Io`]; until `CURRENT` is replaced the former generation stays.
     pub fn publish(mut self, manifest: &Manifest) -> Result<()> {
         let folder = self.folder();
-        storage::write_file(&folder.join(MANIFEST_FILE), manifest.to_text()?.as_bytes())
+        write_file(self.storage, &folder.join(MANIFEST_FILE), manifest.to_text()?.as_bytes())
             .map_err(IndexError::io("write", MANIFEST_FILE))?;
-        storage::sync_folder(&folder).map_err(IndexError::io("sync", &*self.name))?;
+        self.storage.sync_folder(&folder).map_err(IndexError::io("sync", &*self.name))?;
         let new = self.index.join(CURRENT_NEW_FILE);
-        storage::remove_file(&new).map_err(IndexError::io("remove", CURRENT_NEW_FILE))?;
-        storage::write_file(&new, format!("{}\n", self.name).as_bytes())
+        self.storage.remove_file(&new).map_err(IndexError::io("remove", CURRENT_NEW_FILE))?;
+        write_file(self.storage, &new, format!("{}\n", self.name).as_bytes())
             .map_err(IndexError::io("write", CURRENT_NEW_FILE))?;
         // The generation's own folder must be durable in the index's before CURRENT names it.
-        storage::sync_folder(&self.index).map_err(IndexError::io("sync", folder_name(&self.index)))?;
-        storage::rename(&new, &self.index.join(CURRENT_FILE)).map_err(IndexError::io("replace", CURRENT_FILE))?;
-        self.published = true;
-        storage::sync_folder(&self.index).map_err(IndexError::io("sync", folder_name(&self.index)))?;
+        self.sync_index()?;
+        self.replace_current(&new)?;
+        self.sync_index()?;
         let kept: Vec<_> = self.former.iter().cloned().chain([self.name.clone()]).collect();
         // It is published: an old generation that cannot be removed now is removed by the next build.
-        let _ = remove_others(&self.index, &kept);
+        let _ = remove_others(self.storage, &self.index, &kept);
         Ok(())
+    }
+
+    fn sync_index(&self) -> Result<()> {
+        self.storage.sync_folder(&self.index).map_err(IndexError::io("sync", folder_name(&self.index)))
+    }
+
+    /// Puts `new` in the place of `CURRENT`. A file system behind a network may say no to what it did: only where `CURRENT` certainly names
+    /// another generation, or none, may this one's folder be removed.
+    fn replace_current(&mut self, new: &Path) -> Result<()> {
+        let Err(error) = self.storage.rename(new, &self.index.join(CURRENT_FILE)) else {
+            self.published = true;
+            return Ok(());
+        };
+        match current_generation(&self.index) {
+            Ok(current) if current == self.name => {
+                self.published = true;
+                return Ok(());
+            }
+            Ok(_) | Err(IndexError::Unpublished) => {}
+            Err(_) => self.published = true,
+        }
+        Err(IndexError::io("replace", CURRENT_FILE)(error))
     }
 }
 
-impl Drop for Build {
+impl Drop for Build<'_> {
     fn drop(&mut self) {
         if !self.published {
             // What cannot be removed now is removed by the next build.
-            let _ = fs::remove_dir_all(self.folder());
-            let _ = storage::remove_file(&self.index.join(CURRENT_NEW_FILE));
+            let _ = remove_tree(self.storage, &self.folder());
+            let _ = self.storage.remove_file(&self.index.join(CURRENT_NEW_FILE));
         }
     }
 }
 
 /// Writes `anomalies.csv`: a header line, then a line for each anomaly.
 pub struct AnomaliesWriter {
-    out: std::io::BufWriter<File>,
+    out: BufWriter<Box<dyn StoredFile>>,
     hash: Box<xxhash_rust::xxh3::Xxh3>,
     bytes: u64,
 }
 
 impl AnomaliesWriter {
-    fn create(folder: &Path) -> Result<Self> {
+    fn create(storage: &dyn Storage, folder: &Path) -> Result<Self> {
         let file =
-            storage::create_file(&folder.join(ANOMALIES_FILE)).map_err(IndexError::io("create", ANOMALIES_FILE))?;
-        let mut writer = Self { out: std::io::BufWriter::new(file), hash: Box::default(), bytes: 0 };
+            storage.create_file(&folder.join(ANOMALIES_FILE)).map_err(IndexError::io("create", ANOMALIES_FILE))?;
+        let mut writer = Self { out: BufWriter::new(file), hash: Box::default(), bytes: 0 };
         writer.line(format_args!("rowid,kind\n"))?;
         Ok(writer)
     }
@@ -166,18 +201,39 @@ impl AnomaliesWriter {
     /// [`IndexError::Io`].
     pub fn finish(self) -> Result<FileEntry> {
         let checksum = self.hash.digest();
-        let file =
+        let mut file =
             self.out.into_inner().map_err(|error| IndexError::io("write", ANOMALIES_FILE)(error.into_error()))?;
-        file.sync_all().map_err(IndexError::io("sync", ANOMALIES_FILE))?;
+        file.sync().map_err(IndexError::io("sync", ANOMALIES_FILE))?;
         Ok(FileEntry { name: ANOMALIES_FILE.to_owned(), bytes: self.bytes, checksum })
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) -> Result<()> {
-        use std::io::Write;
         let line = line.to_string();
         self.hash.update(line.as_bytes());
         self.bytes += line.len() as u64;
         self.out.write_all(line.as_bytes()).map_err(IndexError::io("write", ANOMALIES_FILE))
+    }
+}
+
+/// What is published, at a glance: the name of the generation, and the file that says so. A generation may come by the name of one that was removed;
+/// it does not come by the same `CURRENT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    generation: String,
+    inode: u64,
+    /// Last change of the file or of what the system keeps about it, in seconds and nanoseconds.
+    changed: (i64, i64),
+}
+
+impl Published {
+    /// Looks at what is published in the folder `index`.
+    ///
+    /// # Errors
+    /// As [`current_generation`].
+    pub fn read(index: &Path) -> Result<Self> {
+        let generation = current_generation(index)?;
+        let metadata = fs::metadata(index.join(CURRENT_FILE)).map_err(IndexError::io("read", CURRENT_FILE))?;
+        Ok(Self { generation, inode: metadata.ino(), changed: (metadata.ctime(), metadata.ctime_nsec()) })
     }
 }
 
@@ -187,7 +243,7 @@ impl AnomaliesWriter {
 /// [`IndexError::Unpublished`] where there is none; [`IndexError::Damaged`] where `CURRENT` is no name.
 pub fn current_generation(index: &Path) -> Result<String> {
     let bytes = match fs::read(index.join(CURRENT_FILE)) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(IndexError::Unpublished),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(IndexError::Unpublished),
         result => result.map_err(IndexError::io("read", CURRENT_FILE))?,
     };
     match str::from_utf8(&bytes).ok().and_then(|text| text.strip_suffix('\n')) {
@@ -207,9 +263,9 @@ fn generations(index: &Path) -> Result<impl Iterator<Item = String> + use<>> {
     Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).filter(|name| is_generation(name)))
 }
 
-fn remove_others(index: &Path, kept: &[String]) -> Result<()> {
+fn remove_others(storage: &dyn Storage, index: &Path, kept: &[String]) -> Result<()> {
     for name in generations(index)?.filter(|name| !kept.contains(name)) {
-        fs::remove_dir_all(index.join(&name)).map_err(IndexError::io("remove", name))?;
+        remove_tree(storage, &index.join(&name)).map_err(IndexError::io("remove", name))?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use crate::bits::{self, PADDING, Packer};
 use crate::error::{IndexError, Result};
 use crate::manifest::FileEntry;
 use crate::sealed::{HEADER_BYTES, Kind, PARAMETERS, Parameters, SealedFile, SealedWriter};
+use crate::storage::Storage;
 
 /// The least and the greatest rowid of a table, any two signed 64-bit integers. Rowids are stored as their distance to the least one, in
 /// as many bits as the greatest distance takes.
@@ -38,9 +39,15 @@ pub(crate) struct RowidWriter {
 }
 
 impl RowidWriter {
-    pub(crate) fn create(folder: &Path, name: &str, shard: u32, range: RowidRange) -> Result<Self> {
+    pub(crate) fn create(
+        storage: &dyn Storage,
+        folder: &Path,
+        name: &str,
+        shard: u32,
+        range: RowidRange,
+    ) -> Result<Self> {
         Ok(Self {
-            file: SealedWriter::create(folder, name, Kind::Rowids, shard)?,
+            file: SealedWriter::create(storage, folder, name, Kind::Rowids, shard)?,
             shard,
             range,
             packer: Packer::new(range.width()),
@@ -118,6 +125,7 @@ impl Rowids {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::RealFiles;
     use proptest::prelude::*;
 
     #[track_caller]
@@ -127,7 +135,7 @@ mod tests {
             max: rowids.iter().max().copied().unwrap_or(0),
         };
         let folder = tempfile::tempdir().unwrap();
-        let mut writer = RowidWriter::create(folder.path(), "r", 0, range).unwrap();
+        let mut writer = RowidWriter::create(&RealFiles, folder.path(), "r", 0, range).unwrap();
         rowids.iter().for_each(|&rowid| writer.push(rowid).unwrap());
         let entry = writer.finish().unwrap();
         let read = Rowids::open(folder.path(), &entry, 0).unwrap();
@@ -150,7 +158,7 @@ mod tests {
     #[test]
     fn a_rowid_out_of_range_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let mut writer = RowidWriter::create(folder.path(), "r", 0, RowidRange { min: 1, max: 9 }).unwrap();
+        let mut writer = RowidWriter::create(&RealFiles, folder.path(), "r", 0, RowidRange { min: 1, max: 9 }).unwrap();
         assert!(matches!(writer.push(10), Err(IndexError::Order { .. })));
     }
 

@@ -3,7 +3,6 @@
 //!
 //! It does not know what a body means: kinds and parameters belong to the modules that write them.
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::Range;
 use std::path::Path;
@@ -14,7 +13,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use crate::error::{IndexError, Result};
 use crate::manifest::{FORMAT_VERSION, FileEntry};
 use crate::mmap::Map;
-use crate::storage;
+use crate::storage::{Storage, StoredFile};
 
 /// The first bytes of every binary file.
 pub const MAGIC: [u8; 8] = *b"BALCAOIX";
@@ -48,13 +47,13 @@ pub(crate) enum Kind {
     NameKeys = 4,
 }
 
-/// Buffer between the writer and the file.
+/// Buffer between the writer and the file; storage is asked once for each filling of it.
 const WRITE_BUFFER_BYTES: usize = 256 * 1024;
 
 /// Writes a sealed file from its beginning to its end.
 pub(crate) struct SealedWriter {
     name: String,
-    out: BufWriter<File>,
+    out: BufWriter<Box<dyn StoredFile>>,
     header: [u8; HEADER_BYTES],
     position: u64,
     page: Xxh3,
@@ -62,8 +61,8 @@ pub(crate) struct SealedWriter {
 }
 
 impl SealedWriter {
-    pub(crate) fn create(folder: &Path, name: &str, kind: Kind, shard: u32) -> Result<Self> {
-        let file = storage::create_file(&folder.join(name)).map_err(IndexError::io("create", name))?;
+    pub(crate) fn create(storage: &dyn Storage, folder: &Path, name: &str, kind: Kind, shard: u32) -> Result<Self> {
+        let file = storage.create_file(&folder.join(name)).map_err(IndexError::io("create", name))?;
         let mut writer = Self {
             name: name.to_owned(),
             out: BufWriter::with_capacity(WRITE_BUFFER_BYTES, file),
@@ -110,8 +109,8 @@ impl SealedWriter {
         footer.extend_from_slice(&seal.to_le_bytes());
         tail.extend_from_slice(&footer);
         self.out.write_all(&tail).map_err(IndexError::io("write", &*self.name))?;
-        let file = self.out.into_inner().map_err(|e| IndexError::io("write", &*self.name)(e.into_error()))?;
-        file.sync_all().map_err(IndexError::io("sync", &*self.name))?;
+        let mut file = self.out.into_inner().map_err(|e| IndexError::io("write", &*self.name)(e.into_error()))?;
+        file.sync().map_err(IndexError::io("sync", &*self.name))?;
         Ok(FileEntry { bytes: self.position + tail.len() as u64, name: self.name, checksum: seal })
     }
 
@@ -265,9 +264,10 @@ fn seal(header: &[u8], footer: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::RealFiles;
 
     fn write(folder: &Path, body: &[u8]) -> FileEntry {
-        let mut writer = SealedWriter::create(folder, "f", Kind::Words, 7).unwrap();
+        let mut writer = SealedWriter::create(&RealFiles, folder, "f", Kind::Words, 7).unwrap();
         body.chunks(1000).for_each(|chunk| writer.write(chunk).unwrap());
         writer.finish(&[3; PARAMETERS]).unwrap()
     }

@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::manifest::FileEntry;
 use crate::names::{shared_tokens, token_ends};
 use crate::sealed::{HEADER_BYTES, Kind, PARAMETERS, SealedFile, SealedWriter};
+use crate::storage::{RealFiles, Storage};
 
 /// Tokens of a dictionary at most: all codes of one, two and three bytes.
 pub const WORDS_MAX: usize = 192 + 48 * 256 + 15 * 65_536;
@@ -154,7 +155,15 @@ impl Words {
     /// # Errors
     /// [`IndexError::Io`](crate::IndexError::Io).
     pub fn write(&self, folder: &Path) -> Result<FileEntry> {
-        let mut file = SealedWriter::create(folder, WORDS_FILE, Kind::Words, 0)?;
+        self.write_with(&RealFiles, folder)
+    }
+
+    /// [`Words::write`] over any storage.
+    ///
+    /// # Errors
+    /// [`IndexError::Io`](crate::IndexError::Io).
+    pub fn write_with(&self, storage: &dyn Storage, folder: &Path) -> Result<FileEntry> {
+        let mut file = SealedWriter::create(storage, folder, WORDS_FILE, Kind::Words, 0)?;
         self.ends.iter().try_for_each(|end| file.write(&end.to_le_bytes()))?;
         file.write(&self.bytes)?;
         let mut parameters = [0; PARAMETERS];

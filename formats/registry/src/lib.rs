@@ -60,7 +60,7 @@ fn describe(error: &rusqlite::Error) -> String {
         Some(ErrorCode::DatabaseCorrupt) => "; the database is damaged: check it with `PRAGMA integrity_check`",
         Some(ErrorCode::NotADatabase) => "; the file is no SQLite database",
         Some(ErrorCode::CannotOpen) => "; check that the file is there and that you may read it",
-        _ => "",
+        _ => "; if nobody else uses the database, check it with `PRAGMA integrity_check`",
     };
     format!("{error}{remedy}")
 }

@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::RegistryError;
@@ -36,6 +37,8 @@ pub fn open(path: &Path, access: Access) -> Result<Connection, RegistryError> {
     // A view, a trigger or a default value of a hostile file must not run functions of ours.
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "query_only", true)?;
+    // A column that was renamed under us must be an error: SQLite would take its quoted name for a text, and give that as every row's value.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     Ok(connection)
 }
 
@@ -78,6 +81,18 @@ mod tests {
         let missing = folder.path().join("missing.db");
         assert!(open(&missing, Access::Locked).is_err());
         assert!(!missing.exists());
+    }
+
+    #[test]
+    fn a_name_that_no_column_has_is_no_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.db");
+        Connection::open(&path).unwrap().execute_batch("create table t(a); insert into t values (1)").unwrap();
+        for access in [Access::Locked, Access::Immutable] {
+            let connection = open(&path, access).unwrap();
+            assert_eq!(connection.query_row("select \"a\" from t", [], |row| row.get(0)), Ok(1));
+            assert!(connection.prepare("select \"b\" from t").is_err());
+        }
     }
 
     #[test]

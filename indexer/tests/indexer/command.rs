@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use balcao_datasets::{Plan, Recipe, write_registry};
+use balcao_index::Generation;
 use rusqlite::Connection;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -19,7 +20,12 @@ pub(crate) struct Ended {
 
 /// Runs `indexer`.
 pub(crate) fn run(args: &[&str]) -> Ended {
-    let output = Command::new(env!("CARGO_BIN_EXE_indexer")).args(args).output().unwrap();
+    ended(Command::new(env!("CARGO_BIN_EXE_indexer")).args(args))
+}
+
+/// Runs a command to its end.
+pub(crate) fn ended(command: &mut Command) -> Ended {
+    let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Ended { code: output.status.code(), out: text(output.stdout), error: text(output.stderr) }
 }
@@ -54,7 +60,10 @@ pub(crate) struct Place {
 
 impl Place {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::in_folder(tempfile::tempdir().unwrap())
+    }
+
+    fn in_folder(folder: TempDir) -> Self {
         let path = |name: &str| folder.path().join(name).into_os_string().into_string().unwrap();
         let (db, index) = (path("basecpf.db"), path("index"));
         Self { _folder: folder, db, index }
@@ -69,10 +78,18 @@ impl Place {
 
     /// A registry of `rows` rows, the share `dirty` of them dirty.
     pub(crate) fn registry(rows: u64, dirty: f64) -> Self {
-        let place = Self::new();
+        Self::new().with_registry(rows, dirty)
+    }
+
+    /// The same in a folder for hundreds of builds.
+    pub(crate) fn registry_in_memory(rows: u64, dirty: f64) -> Self {
+        Self::in_folder(folder_in_memory()).with_registry(rows, dirty)
+    }
+
+    fn with_registry(self, rows: u64, dirty: f64) -> Self {
         let recipe = Recipe::new(rows, 5, dirty).unwrap();
-        write_registry(&Plan { recipe, out: PathBuf::from(&place.db) }, |_| {}).unwrap();
-        place
+        write_registry(&Plan { recipe, out: PathBuf::from(&self.db) }, |_| {}).unwrap();
+        self
     }
 
     pub(crate) fn write(&self, sql: &str) {
@@ -92,11 +109,43 @@ impl Place {
 
     /// The names in the index's folder, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> =
-            fs::read_dir(&self.index).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
+        sorted_names(Path::new(&self.index))
     }
+
+    /// The index's folder holds `CURRENT`, `LOCK` and at most two generations, and these nothing that their manifests do not name.
+    #[track_caller]
+    pub(crate) fn assert_no_litter(&self) {
+        assert_no_litter(Path::new(&self.index));
+    }
+}
+
+/// As [`Place::assert_no_litter`].
+#[track_caller]
+pub(crate) fn assert_no_litter(index: &Path) {
+    let current = Generation::open_current(index).unwrap();
+    let former = current.manifest().former.as_ref().map(|former| Generation::open(&index.join(former)).unwrap());
+    let mut kept = vec!["CURRENT".to_owned(), "LOCK".to_owned()];
+    for generation in former.iter().chain([&current]) {
+        let mut files: Vec<_> = generation.manifest().files().map(|file| &*file.name).collect();
+        files.push("MANIFEST");
+        files.sort_unstable();
+        assert_eq!(sorted_names(generation.folder()), files);
+        kept.push(generation.folder().file_name().unwrap().to_str().unwrap().to_owned());
+    }
+    assert_eq!(sorted_names(index), kept);
+}
+
+/// A folder in memory, where there is one: a sync costs nothing there.
+pub(crate) fn folder_in_memory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+/// The names in a folder.
+pub(crate) fn sorted_names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
 /// A table like a registry's, with long random names: few rows fill much memory.

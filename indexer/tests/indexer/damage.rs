@@ -87,7 +87,7 @@ fn current_is_damaged() {
     }
     // A name that nothing has.
     fs::write(&current, "g000009\n").unwrap();
-    refused(&["verify", "--index", &place.index], &["MANIFEST"]);
+    refused(&["verify", "--index", &place.index], &["CURRENT", "g000009"]);
     fs::remove_file(&current).unwrap();
     refused(&["verify", "--index", &place.index], &["indexer build"]);
 }

@@ -1,14 +1,16 @@
 //! What lies in the index's folder: which generations, with whose rights, and what is left of builds that failed.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, Permissions};
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use balcao_index::Build;
-
-use crate::command::{LONG_NAMES, Place, refused, run_json};
+use crate::command::{LONG_NAMES, Place, ended, refused, run_json};
+use crate::kills::start;
+use crate::small_disk::SmallDisk;
 
 #[test]
 fn the_current_and_the_former_generation() {
@@ -51,16 +53,110 @@ fn only_the_owner_reads() {
 
 #[test]
 fn one_build_at_a_time() {
-    let place = Place::registry(100, 0.0);
+    let place = Place::registry(50_000, 0.0);
     run_json(&place.build(&[]));
-    // The lock that a build holds, held here.
-    let other = Build::begin(Path::new(&place.index)).unwrap();
+    // Stopped as soon as it has its folder, and with it the lock.
+    let mut first = start(&place, &[]);
+    let id = first.0.id();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while place.names().len() < 4 {
+        assert!(first.0.try_wait().unwrap().is_none() && Instant::now() < deadline, "the first build never began");
+    }
+    signal("STOP", id);
     refused(&place.build(&[]), &["another build", "wait"]);
-    // The other one's folder is not touched, and readers are not locked out.
-    assert!(other.folder().is_dir());
+    // Readers are not locked out.
     run_json(&["verify", "--index", &place.index, "--db", &place.db]);
-    drop(other);
+    assert!(place.generation().ends_with("g000001"));
+    signal("CONT", id);
+    assert!(first.0.wait().unwrap().success());
+    assert!(place.generation().ends_with("g000002"));
+    place.assert_no_litter();
+}
+
+fn signal(name: &str, id: u32) {
+    assert!(Command::new("sh").args(["-c", &format!("kill -{name} {id}")]).status().unwrap().success());
+}
+
+#[test]
+fn builds_that_begin_at_once() {
+    let place = Place::registry(5000, 0.1);
     run_json(&place.build(&[]));
+    for _ in 0..3 {
+        let before = place.generation();
+        let mut builds: Vec<_> = (0..4).map(|_| start(&place, &[])).collect();
+        let mut published = 0;
+        for build in &mut builds {
+            let mut error = String::new();
+            build.0.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+            match build.0.wait().unwrap().code() {
+                Some(0) => published += 1,
+                code => assert!(code == Some(1) && error.contains("another build is at work"), "{code:?} {error}"),
+            }
+        }
+        assert!(published > 0 && place.generation() != before);
+        place.assert_no_litter();
+        run_json(&["verify", "--index", &place.index, "--db", &place.db]);
+    }
+}
+
+/// Root may write whatever the modes say: its build runs as nobody, with a copy of the program that nobody may run.
+#[test]
+fn a_folder_that_may_not_be_written() {
+    let place = Place::registry(500, 0.1);
+    run_json(&place.build(&[]));
+    let before = place.names();
+    let folder = Path::new(&place.index).parent().unwrap();
+    let mut build = Command::new(env!("CARGO_BIN_EXE_indexer"));
+    if fs::metadata(folder).unwrap().uid() == 0 {
+        let program = folder.join("indexer");
+        fs::copy(env!("CARGO_BIN_EXE_indexer"), &program).unwrap();
+        give_to_nobody(folder);
+        build = Command::new(program);
+        build.uid(NOBODY);
+    }
+    build.args(place.build(&[]));
+    let index = Path::new(&place.index);
+    for (mode, told) in [(0o500, "cannot create g000002"), (0o000, "LOCK")] {
+        fs::set_permissions(index, Permissions::from_mode(mode)).unwrap();
+        let ended = ended(&mut build);
+        fs::set_permissions(index, Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        for told in [told, "Permission denied", "check who owns the index's folder"] {
+            assert!(ended.error.contains(told), "{told}: {}", ended.error);
+        }
+        assert_eq!(place.names(), before);
+        run_json(&["verify", "--index", &place.index, "--db", &place.db]);
+    }
+    assert_eq!(ended(&mut build).code, Some(0));
+    place.assert_no_litter();
+}
+
+/// A number that is no user's, or nobody's.
+const NOBODY: u32 = 65_534;
+
+fn give_to_nobody(path: &Path) {
+    chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    if path.is_dir() {
+        fs::read_dir(path).unwrap().for_each(|entry| give_to_nobody(&entry.unwrap().path()));
+    }
+}
+
+#[test]
+fn a_file_system_that_is_mounted_read_only() {
+    // Where none can be mounted, modes stand for it: the test above.
+    let Some(mut disk) = SmallDisk::new(4 << 20) else { return a_folder_that_may_not_be_written() };
+    let mut place = Place::registry(500, 0.1);
+    place.index = disk.path().join("index").into_os_string().into_string().unwrap();
+    run_json(&place.build(&[]));
+    let before = place.names();
+    disk.remount("ro");
+    refused(&place.build(&[]), &["Read-only file system", "make it writable, or name another folder"]);
+    assert_eq!(place.names(), before);
+    // Reading needs no writing.
+    run_json(&["verify", "--index", &place.index, "--db", &place.db]);
+    disk.remount("rw");
+    run_json(&place.build(&[]));
+    place.assert_no_litter();
 }
 
 #[test]

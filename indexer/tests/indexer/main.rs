@@ -1,9 +1,16 @@
 //! The shipped `indexer`, end to end: exit codes, summaries, remedies, and what lies in the folder afterwards.
 
 mod command;
+mod disk;
+mod faulty;
+mod small_disk;
 
 mod anomalies;
 mod builds;
 mod damage;
+mod faults;
 mod folders;
+mod full_disk;
+mod kills;
 mod refusals;
+mod registry;

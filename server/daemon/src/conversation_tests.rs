@@ -154,3 +154,34 @@ fn a_quiet_connection_is_small() {
     take(&mut conversation);
     assert!(conversation.out.capacity() <= KEPT_BYTES && conversation.backlog.capacity() <= KEPT_BYTES);
 }
+
+#[test]
+fn where_room_is_short_one_reply_at_a_time() {
+    let (mut conversation, desk) = (Conversation::default(), Counter::default());
+    conversation.set_tight(true);
+    conversation.receive(PING.repeat(3).as_bytes(), &desk);
+    for _ in 0..2 {
+        assert_eq!(take(&mut conversation), PONG);
+        assert!(conversation.resume(&desk));
+    }
+    assert_eq!(take(&mut conversation), PONG);
+    assert!(!conversation.resume(&desk) && conversation.wants_input());
+}
+
+#[test]
+fn lines_in_hand_are_bounded_by_their_bytes_too() {
+    let (mut conversation, desk) = (Conversation::default(), Counter::default());
+    let line = format!("{{\"op\":\"hello\",\"x\":\"{}\"}}\n", "x".repeat(60_000));
+    let fitting = CONNECTION_BYTES_MAX.div_ceil(line.len() - 1);
+    assert!(fitting < IN_FLIGHT_MAX);
+    conversation.receive(line.repeat(fitting + 1).as_bytes(), &desk);
+    assert_eq!(desk.queued.borrow().len(), fitting);
+    assert!(!conversation.wants_input() && conversation.held_bytes() >= line.len());
+    // A reply to one makes room for the next.
+    let (ticket, _) = desk.queued.borrow_mut().remove(0);
+    conversation.complete(ticket, b"first".to_vec(), line.len() - 1);
+    assert_eq!(take(&mut conversation), "first\n");
+    assert!(conversation.resume(&desk));
+    assert_eq!(desk.queued.borrow().len(), fitting);
+    assert_eq!((conversation.untaken_bytes(), conversation.first_ordered()), (0, 1));
+}

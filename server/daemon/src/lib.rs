@@ -25,3 +25,5 @@ mod threads;
 mod panic_tests;
 #[cfg(test)]
 mod stack_tests;
+#[cfg(test)]
+mod test_house;

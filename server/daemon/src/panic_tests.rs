@@ -4,17 +4,11 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 
-use balcao_engine::Snapshot;
-use balcao_indexer::{BuildPlan, MEMORY_MIN, Silent, build};
-use balcao_registry::TableName;
 use balcao_wire::{Id, Request};
-use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::limits::IDLE;
 use crate::listen::{self, Listener};
-use crate::log;
-use crate::serve::start_house;
+use crate::{log, test_house};
 
 const IN_THE_SESSION: &str = "strike the session";
 const ON_A_THREAD: &str = "strike the query";
@@ -54,14 +48,7 @@ impl Peer {
 #[test]
 fn a_panic_is_its_requests_alone() {
     log::start(None, None);
-    let folder = tempfile::tempdir().unwrap();
-    let (db, index) = (folder.path().join("basecpf.db"), folder.path().join("index"));
-    let sql = "CREATE TABLE cpf(cpf, nome); INSERT INTO cpf VALUES ('12345678909', 'MARIA DA SILVA');";
-    Connection::open(&db).unwrap().execute_batch(sql).unwrap();
-    let table = TableName { table: "cpf".into(), cpf_column: "cpf".into(), name_column: "nome".into() };
-    build(&BuildPlan { db: db.clone(), index: index.clone(), table, shards: None, memory: MEMORY_MIN }, &Silent)
-        .unwrap();
-    let house = start_house(Snapshot::open(&db, &index).unwrap(), 1, 10, IDLE).unwrap();
+    let (_folder, house) = test_house::open();
     let listener = listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let listener = Listener::start(listener, &house).unwrap();

@@ -174,3 +174,105 @@ impl Queries {
         self.sender.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use balcao_wire::decode;
+
+    use super::*;
+    use crate::limits::{CONNECTION_BYTES_MAX, HELD_BYTES_MAX};
+    use crate::serve::House;
+    use crate::test_house;
+
+    const LINE: &[u8] = br#"{"cpf":"12345678909"}"#;
+
+    fn query(house: &House, mailbox: &Arc<Mailbox>, ticket: Ticket) -> Query {
+        let (snapshot, means) = (house.snapshot(), house.means.clone());
+        Query::new(decode(LINE), LINE.len(), ticket, Instant::now(), snapshot, Arc::clone(mailbox), means)
+    }
+
+    /// The replies that came, each as its ticket and its first code or column.
+    fn taken(mailbox: &Mailbox) -> Vec<(Ticket, String)> {
+        let word = |reply: &serde_json::Value| match reply["code"].as_str() {
+            Some(code) => code.to_owned(),
+            None => reply["rows"][0]["cpf"].as_str().unwrap().to_owned(),
+        };
+        let reply = |posted: Posted| (posted.ticket, word(&serde_json::from_slice(&posted.reply).unwrap()));
+        mailbox.take().into_iter().map(reply).collect()
+    }
+
+    #[test]
+    fn a_query_that_waited_too_long_is_told_so() {
+        let (_folder, house) = test_house::open();
+        let mailbox = Arc::<Mailbox>::default();
+        let mut late = query(&house, &mailbox, Ticket::Any);
+        late.queued = Instant::now().checked_sub(REQUEST_DEADLINE).unwrap();
+        late.run();
+        let mut in_time = query(&house, &mailbox, Ticket::Any);
+        in_time.queued = Instant::now().checked_sub(REQUEST_DEADLINE - Duration::from_secs(5)).unwrap();
+        in_time.run();
+        let answers = [(Ticket::Any, "deadline_exceeded".to_owned()), (Ticket::Any, "12345678909".to_owned())];
+        assert_eq!(taken(&mailbox), answers);
+        assert_eq!(house.means.metrics.late_requests.get(), 1);
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_is_not_answered_more() {
+        let (_folder, house) = test_house::open();
+        let mailbox = Arc::<Mailbox>::default();
+        let run = |ticket| query(&house, &mailbox, ticket).run();
+        let answered = |ticket| (ticket, "12345678909".to_owned());
+        assert!(mailbox.settle(CONNECTION_BYTES_MAX, 7).is_empty());
+        run(Ticket::Any);
+        run(Ticket::Ordered(8));
+        // All others without `id` wait for this one: were it put aside, nobody would ever be answered.
+        run(Ticket::Ordered(7));
+        assert_eq!(taken(&mailbox), [answered(Ticket::Ordered(7))]);
+        assert_eq!(house.means.metrics.parked.get(), 2);
+        // Now the next one is the first; what is put aside goes on together, and is looked at once more.
+        let again = mailbox.settle(CONNECTION_BYTES_MAX, 8);
+        assert_eq!(again.len(), 2);
+        again.into_iter().for_each(Query::run);
+        assert_eq!(taken(&mailbox), [answered(Ticket::Ordered(8))]);
+        // The client took what it had.
+        let again = mailbox.settle(CONNECTION_BYTES_MAX - 1, 9);
+        again.into_iter().for_each(Query::run);
+        assert_eq!(taken(&mailbox), [answered(Ticket::Any)]);
+        // Replies that the session has not fetched count too.
+        let reply = vec![b'x'; CONNECTION_BYTES_MAX];
+        let _charge = Charge::new(&house.means.budget, 0);
+        mailbox.post(Posted { ticket: Ticket::Any, reply, line_bytes: 0, _charge });
+        run(Ticket::Any);
+        assert_eq!(mailbox.take().len(), 1);
+        assert_eq!(mailbox.settle(0, 9).len(), 1);
+        assert!(house.means.budget.held() < 1000, "what was answered is held no more");
+    }
+
+    #[test]
+    fn nobody_answers_a_client_that_is_gone() {
+        let (_folder, house) = test_house::open();
+        let mailbox = Arc::<Mailbox>::default();
+        assert!(mailbox.settle(CONNECTION_BYTES_MAX, 0).is_empty());
+        query(&house, &mailbox, Ticket::Any).run();
+        assert!(house.means.budget.held() > 0);
+        mailbox.close();
+        query(&house, &mailbox, Ticket::Any).run();
+        drop(query(&house, &mailbox, Ticket::Any));
+        assert!(taken(&mailbox).is_empty());
+        assert_eq!((house.means.budget.held(), Arc::strong_count(&mailbox)), (0, 1));
+    }
+
+    #[test]
+    fn where_room_is_short_dear_questions_are_refused() {
+        let (_folder, house) = test_house::open();
+        let mailbox = Arc::<Mailbox>::default();
+        let others = Charge::new(&house.means.budget, HELD_BYTES_MAX + 1);
+        query(&house, &mailbox, Ticket::Any).run();
+        drop(others);
+        query(&house, &mailbox, Ticket::Any).run();
+        let answers = [(Ticket::Any, "overloaded".to_owned()), (Ticket::Any, "12345678909".to_owned())];
+        assert_eq!(taken(&mailbox), answers);
+    }
+}

@@ -49,10 +49,10 @@ pub(crate) struct RowStore {
 }
 
 impl RowStore {
-    pub(crate) fn new(db: &Path, stamp: SourceStamp, table: Table) -> Result<Self, OpenError> {
+    pub(crate) fn new(db: &Path, table: Table) -> Result<Self, OpenError> {
         let store = Self {
             db: db.to_owned(),
-            stamp,
+            stamp: SourceStamp::read(db)?,
             sql: table.row_sql(),
             names: table.columns.iter().map(|name| RowWriter::encode_name(name)).collect(),
             table,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use balcao_index::{
-    Generation, IndexError, SourceError, SourceFile, SourceStamp, catch_map_faults, current_generation, map_faults,
+    Generation, IndexError, Published, SourceError, SourceFile, SourceStamp, catch_map_faults, map_faults,
 };
 use balcao_registry::{Access, RegistryError, Table, TableName, open};
 use balcao_wire::{Code, Fault, Greeting, Id, Operation, Request, write_fault, write_greeting, write_pong};
@@ -13,11 +13,11 @@ use balcao_wire::{Code, Fault, Greeting, Id, Operation, Request, write_fault, wr
 use crate::quota::Quota;
 use crate::rows::RowStore;
 
-/// What lies in the two places that a snapshot is opened from, at a glance: which generation is published, and the database's stamp. `None` is what
+/// What lies in the two places that a snapshot is opened from, at a glance: what was published when, and the database's stamp. `None` is what
 /// cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sight {
-    generation: Option<String>,
+    published: Option<Published>,
     database: Option<SourceStamp>,
 }
 
@@ -25,7 +25,7 @@ impl Sight {
     /// Looks: some system calls.
     #[must_use]
     pub fn take(db: &Path, index: &Path) -> Self {
-        Self { generation: current_generation(index).ok(), database: SourceStamp::read(db).ok() }
+        Self { published: Published::read(index).ok(), database: SourceStamp::read(db).ok() }
     }
 
     /// Whether both saw the same database file in the same state.
@@ -40,6 +40,7 @@ impl Sight {
 pub struct Snapshot {
     pub(crate) generation: Generation,
     pub(crate) rows: RowStore,
+    sight: Sight,
     greeting: Greeting,
     /// Its answers are not to be trusted any more, see [`Snapshot::withdraw`].
     withdrawn: AtomicBool,
@@ -66,8 +67,8 @@ pub enum OpenError {
     /// The database's table.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// The database's file was replaced or written to while it was opened.
-    #[error("the database changed while it was opened; try again when what writes to it has ended")]
+    /// The database's file was replaced or written to, or a generation published, while they were opened.
+    #[error("index or database changed while they were opened; try again when what writes to them has ended")]
     Changing,
     /// Faults of mapped files cannot be caught.
     #[error("the handler for faults of mapped files cannot be installed: {0}")]
@@ -91,7 +92,7 @@ impl Snapshot {
     pub fn open(db: &Path, index: &Path) -> Result<Self, OpenError> {
         catch_map_faults().map_err(OpenError::Faults)?;
         let faults = map_faults();
-        let stamp = SourceStamp::read(db)?;
+        let sight = Sight { published: Some(Published::read(index)?), database: Some(SourceStamp::read(db)?) };
         let generation = Generation::open_current(index)?;
         let manifest = generation.manifest();
         let source = &manifest.source;
@@ -108,12 +109,12 @@ impl Snapshot {
             rows: manifest.rows,
             columns: table.columns.clone(),
         };
-        let rows = RowStore::new(db, stamp, table)?;
-        // All of it was one file in one state, or it is opened again.
-        if SourceStamp::read(db)? != stamp || map_faults() != faults {
+        let rows = RowStore::new(db, table)?;
+        // All of it was one generation and one file in one state, or it is opened again.
+        if Sight::take(db, index) != sight || map_faults() != faults {
             return Err(OpenError::Changing);
         }
-        Ok(Self { generation, rows, greeting, withdrawn: AtomicBool::new(false), faults })
+        Ok(Self { generation, rows, sight, greeting, withdrawn: AtomicBool::new(false), faults })
     }
 
     /// Opens the database for `readers` threads at once, before they ask.
@@ -137,8 +138,8 @@ impl Snapshot {
     /// What was seen when this was opened. A database that gives another sight is another file, or was changed: device, inode, length, times,
     /// SQLite's change counter, or something new in a log beside it.
     #[must_use]
-    pub fn sight(&self) -> Sight {
-        Sight { generation: Some(self.generation.manifest().generation.clone()), database: Some(*self.rows.stamp()) }
+    pub fn sight(&self) -> &Sight {
+        &self.sight
     }
 
     /// From now on every question is `unavailable`: the database is not what was indexed any more, or a mapped file failed. Nothing takes this

@@ -1,6 +1,7 @@
 //! Tests of the engine: a registry in a folder, its index, and one `check` of a question line against the reply it must have.
 
 mod batches;
+mod damage;
 mod order;
 mod paging;
 mod stale;

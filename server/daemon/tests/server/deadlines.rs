@@ -81,3 +81,25 @@ fn nobody_is_waited_for_for_ever() {
     assert_eq!(idle.ask(r#"{"op":"ping"}"#), json!({"status": "ok"}));
     assert_eq!(server.client().hello().unwrap().protocol, 1);
 }
+
+#[test]
+fn who_asks_nothing_for_long_is_closed() {
+    let registry = Registry::shared();
+    let server = Server::start(&registry, &["--idle-seconds", "2"]);
+    let [mut quiet, mut never, mut asking, mut half] = std::array::from_fn(|_| server.peer());
+    assert_eq!(quiet.ask(r#"{"op":"ping"}"#), json!({"status": "ok"}));
+    half.send(r#"{"op":"#);
+    let began = Instant::now();
+    // A question now and then keeps a connection; half of one has a deadline of its own.
+    while began.elapsed() < Duration::from_secs(4) {
+        assert_eq!(asking.ask(r#"{"op":"ping"}"#), json!({"status": "ok"}));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    half.send("\"ping\"}\n");
+    assert_eq!(half.line(), json!({"status": "ok"}));
+    // Gently: the end, and no reset.
+    quiet.assert_ended();
+    never.assert_ended();
+    let stats = asking.ask(r#"{"op":"stats"}"#);
+    assert_eq!((&stats["deadlines"]["idle"], &stats["connections"]["open"]), (&json!(2), &json!(2)));
+}

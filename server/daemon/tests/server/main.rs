@@ -5,6 +5,7 @@
 mod peer;
 mod process;
 mod registry;
+mod reload;
 
 mod connections;
 mod deadlines;
@@ -15,5 +16,6 @@ mod quiet;
 mod room;
 mod settings;
 mod starting;
+mod stats;
 mod stopping;
 mod talk;

@@ -57,8 +57,13 @@ impl Registry {
 
     /// Publishes a generation.
     pub(crate) fn build(&self) {
+        self.build_from(Path::new(&self.db()));
+    }
+
+    /// Publishes a generation of the database at `db`.
+    pub(crate) fn build_from(&self, db: &Path) {
         let table = TableName { table: "cpf".into(), cpf_column: "cpf".into(), name_column: "nome".into() };
-        let (db, index) = (self.db().into(), self.index().into());
+        let (db, index) = (db.to_owned(), self.index().into());
         build(&BuildPlan { db, index, table, shards: None, memory: MEMORY_MIN }, &Silent).unwrap();
     }
 

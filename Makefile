@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup build demo test format lint oracle measure clean
+.PHONY: help setup build demo test format lint oracle measure hostile reload clean
 
 # One profile for tests, demo and measures: they share what is compiled.
 CARGO := cargo
@@ -42,6 +42,12 @@ oracle: build ## 300,000 rows, 10 % dirty: every answer over the wire against a 
 
 measure: build ## the figures of docs/results.md on 10,000,000 rows; some minutes, some gigabytes
 	$(BIN)/measure --rows 10000000 --dirty 0.01 --seed 1 --out docs/results.md
+
+hostile: build ## hostile clients beside well-behaved ones, kind by kind, into docs/results.md; some eight minutes
+	$(BIN)/hostile --rows 1000000 --dirty 0.01 --seed 1 --out docs/results.md
+
+reload: build ## ten reloads under the load of 1000 connections, into docs/results.md; two minutes
+	$(BIN)/reload --rows 1000000 --dirty 0.01 --seed 1 --out docs/results.md
 
 clean: ## remove what was built
 	$(CARGO) clean

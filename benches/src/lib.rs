@@ -4,9 +4,11 @@
 //! It sees the other programs as a user does, by their command lines and the wire: none of their internals is linked here.
 
 pub mod faults;
+pub mod hostile;
 pub mod load;
 pub mod measure;
 pub mod oracle;
+pub mod reload;
 
 pub mod exit;
 pub mod processes;

@@ -3,8 +3,8 @@
 //! Only what was started here is ever signalled, each by its own process id.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
-use std::net::SocketAddr;
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use crate::scratch;
 
@@ -20,6 +21,9 @@ const READY_SECONDS_MAX: u64 = 600;
 
 /// The contract lets a server 5 s to stop; the rest is for a machine that does other work at the same time.
 const STOP_SECONDS_MAX: u64 = 15;
+
+/// How long one question of this program may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// How much of a failed program's standard error is shown, in bytes.
 const COMPLAINT_BYTES_MAX: u64 = 4096;
@@ -208,6 +212,31 @@ impl Server {
         self.guard.pid()
     }
 
+    /// What it has open or mapped, as the kernel shows it: paths of files, ` (deleted)` behind those that are gone, `socket:[…]`. One that is both
+    /// is there twice.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn files(&self) -> anyhow::Result<Vec<String>> {
+        let proc = PathBuf::from(format!("/proc/{}", self.pid()));
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(proc.join("fd")).context("the server has ended")? {
+            // A descriptor may be closed between the listing and the look.
+            files.extend(std::fs::read_link(entry?.path()).map(|path| path.to_string_lossy().into_owned()));
+        }
+        let maps = std::fs::read_to_string(proc.join("maps")).context("the server has ended")?;
+        files.extend(maps.lines().filter_map(|line| line.find('/').map(|at| line[at..].to_owned())));
+        Ok(files)
+    }
+
+    /// How many sockets it has open.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn sockets(&self) -> anyhow::Result<usize> {
+        Ok(self.files()?.iter().filter(|file| file.starts_with("socket:")).count())
+    }
+
     /// Stops it with SIGTERM; it must exit with 0 and must have printed nothing behind its first line.
     ///
     /// # Errors
@@ -222,4 +251,17 @@ impl Server {
         ensure!(rest.is_empty(), "the server printed more than its `ready` line: {} bytes", rest.len());
         Ok(())
     }
+}
+
+/// Asks one question on a connection of its own.
+///
+/// # Errors
+/// When the server takes no connection, does not answer, or answers something that is no JSON.
+pub fn ask(server: SocketAddr, question: &str) -> anyhow::Result<Value> {
+    let mut stream = TcpStream::connect_timeout(&server, ANSWER_WITHIN).context("cannot connect to the server")?;
+    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+    stream.write_all(format!("{question}\n").as_bytes())?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).context("the server did not answer")?;
+    serde_json::from_str(&line).context("the server's answer is no JSON")
 }

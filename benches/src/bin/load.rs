@@ -32,7 +32,7 @@ struct Arguments {
     /// Requests in flight on each connection.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pipeline: u32,
-    /// File of CPFs or request lines, one a line.
+    /// File of CPFs or request lines, one a line; the `total` that must come may stand behind a tabulator.
     #[arg(long, required_unless_present = "idle")]
     keys: Option<PathBuf>,
     /// Draws the order of the keys.
@@ -44,6 +44,9 @@ struct Arguments {
     /// Open the connections, have each answer one ping, and hold them.
     #[arg(long, conflicts_with_all = ["keys", "expect_rows"])]
     idle: bool,
+    /// Print a second line with the answers of each tenth of a second.
+    #[arg(long, requires = "json", conflicts_with = "idle")]
+    timeline: bool,
     /// Print JSON lines.
     #[arg(long)]
     json: bool,
@@ -76,7 +79,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     if arguments.seconds.is_zero() {
         return Err(Usage("--seconds must be more than 0".to_owned()).into());
     }
-    let summary = load::run(&Plan {
+    let plan = Plan {
         server,
         connections,
         measured: arguments.seconds,
@@ -86,10 +89,14 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         keys: arguments.keys.clone().unwrap_or_default(),
         seed: arguments.seed,
         expect_rows: arguments.expect_rows,
-    })?;
+    };
+    let summary = load::run(&plan, None)?;
     match arguments.json {
         true => println!("{}", summary.to_json()),
         false => println!("{summary}"),
+    }
+    if arguments.timeline {
+        println!("{}", summary.timeline_to_json());
     }
     Ok(summary.errors_total() == 0)
 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream as StdStream;
 use std::sync::Barrier;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use mio::net::TcpStream;
@@ -16,7 +16,7 @@ use mio::{Events, Interest, Poll, Token};
 use super::framing;
 use super::keys::Keys;
 use super::summary::{Summary, Tally};
-use super::{PATIENCE, Plan};
+use super::{Answered, Check, PATIENCE, Plan};
 
 /// How long unanswered requests are waited for after the last one was sent.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -28,14 +28,15 @@ const TICK: Duration = Duration::from_millis(50);
 const READ_BYTES: usize = 64 * 1024;
 
 /// Runs every thread and adds up what they counted.
-pub(crate) fn run(plan: &Plan, keys: &Keys) -> anyhow::Result<Summary> {
+pub(crate) fn run(plan: &Plan, keys: &Keys, check: Option<&dyn Check>) -> anyhow::Result<Summary> {
     let threads = plan.threads.min(plan.connections);
     let mut shares = Vec::new();
     for thread in 0..threads {
         let connections = plan.connections / threads + usize::from(thread < plan.connections % threads);
-        shares.push(Share::open(plan, keys, connections, keys.len() / threads * thread)?);
+        shares.push(Share::open(plan, keys, check, connections, keys.len() / threads * thread)?);
     }
     let start_line = Barrier::new(threads);
+    let began = SystemTime::now() + plan.warmup;
     let tallies = std::thread::scope(|scope| {
         let workers: Vec<_> = shares
             .into_iter()
@@ -53,7 +54,7 @@ pub(crate) fn run(plan: &Plan, keys: &Keys) -> anyhow::Result<Summary> {
     for tally in tallies {
         total.add(&tally?);
     }
-    Ok(Summary::new(plan, total, plan.measured))
+    Ok(Summary::new(plan, total, began))
 }
 
 /// One connection.
@@ -64,18 +65,28 @@ struct Link {
     unsent: Vec<u8>,
     /// The beginning of a reply whose end has not come.
     partial: Vec<u8>,
-    /// Requests that wait for their reply, and when they were written.
-    waiting: VecDeque<(u64, Instant)>,
+    waiting: VecDeque<Waiting>,
     next_id: u64,
     /// Whether epoll is to tell when there is room to write.
     awaits_room: bool,
     open: bool,
 }
 
+/// A request that waits for its reply.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    id: u64,
+    /// Which of the keys it asks for.
+    key: usize,
+    /// When it was written.
+    asked: Instant,
+}
+
 /// The connections of one thread.
 struct Share<'a> {
     plan: &'a Plan,
     keys: &'a Keys,
+    check: Option<&'a dyn Check>,
     next_key: usize,
     poll: Poll,
     links: Vec<Link>,
@@ -86,7 +97,13 @@ struct Share<'a> {
 }
 
 impl<'a> Share<'a> {
-    fn open(plan: &'a Plan, keys: &'a Keys, connections: usize, first_key: usize) -> anyhow::Result<Self> {
+    fn open(
+        plan: &'a Plan,
+        keys: &'a Keys,
+        check: Option<&'a dyn Check>,
+        connections: usize,
+        first_key: usize,
+    ) -> anyhow::Result<Self> {
         let poll = Poll::new().context("cannot make an epoll")?;
         let mut links = Vec::with_capacity(connections);
         for token in 0..connections {
@@ -107,7 +124,7 @@ impl<'a> Share<'a> {
             });
         }
         let now = Instant::now();
-        Ok(Self { plan, keys, next_key: first_key, poll, links, tally: Tally::new(), begin: now, end: now })
+        Ok(Self { plan, keys, check, next_key: first_key, poll, links, tally: Tally::new(), begin: now, end: now })
     }
 
     /// Asks until the time is over and the last reply is in.
@@ -162,7 +179,7 @@ impl<'a> Share<'a> {
         }
         for _ in 0..count {
             framing::request(&mut state.unsent, state.next_id, self.keys.body(self.next_key));
-            state.waiting.push_back((state.next_id, now));
+            state.waiting.push_back(Waiting { id: state.next_id, key: self.next_key, asked: now });
             state.next_id += 1;
             self.next_key += 1;
         }
@@ -225,24 +242,33 @@ impl<'a> Share<'a> {
 
     /// Counts one reply; whether it answers a request of this connection.
     fn count(&mut self, link: usize, reply: &[u8]) -> bool {
-        let judged = framing::judge(reply, self.plan.expect_rows);
         let waiting = &mut self.links[link].waiting;
+        let oldest = waiting.front().map(|first| self.keys.expected(first.key).1);
+        let mut judged = framing::judge(reply, self.plan.expect_rows, oldest.flatten());
         let found = match judged.id {
-            Some(id) => waiting.iter().position(|(asked, _)| *asked == id),
+            Some(id) => waiting.iter().position(|waiting| waiting.id == id),
             // Without an id nothing says which request it answers; the oldest is taken for it, so that the loop goes on.
             None => (!waiting.is_empty()).then_some(0),
         };
-        let Some((_, asked)) = found.and_then(|at| waiting.remove(at)) else {
+        let Some((at, Waiting { key, asked, .. })) = found.and_then(|at| Some((at, waiting.remove(at)?))) else {
             self.tally.error("unasked_reply", 1);
             return false;
         };
-        let now = Instant::now();
-        if now >= self.begin && now < self.end {
-            let us = u64::try_from((now - asked).as_micros()).unwrap_or(u64::MAX);
-            self.tally.latency_us.saturating_record(us.max(1));
+        let (question, total) = self.keys.expected(key);
+        if at > 0 {
+            // It overtook the one whose total it was compared with.
+            judged = framing::judge(reply, self.plan.expect_rows, total);
         }
-        if let Some(code) = judged.error {
-            self.tally.error(&code, 1);
+        let answered = Instant::now();
+        if answered >= self.begin && answered < self.end {
+            self.tally.answered(answered - self.begin, answered - asked);
+        }
+        let checked = match self.check {
+            Some(check) if judged.error.is_none() => check.check(&Answered { question, reply, asked, answered }),
+            _ => Ok(()),
+        };
+        if let Some(code) = judged.error.as_deref().or(checked.err()) {
+            self.tally.error(code, 1);
         }
         true
     }
@@ -318,7 +344,7 @@ mod tests {
         };
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "191\n272\n{\"nome\":\"A\"}\n").unwrap();
-        run(&plan, &Keys::read(file.path(), 1).unwrap()).unwrap()
+        run(&plan, &Keys::read(file.path(), 1).unwrap(), None).unwrap()
     }
 
     #[test]

@@ -60,11 +60,25 @@ pub(crate) fn reply_bytes(input: &[u8]) -> Option<usize> {
 }
 
 /// Reads a reply, its end included.
-pub(crate) fn judge(reply: &[u8], rows_expected: bool) -> Judged {
-    match glance(reply, rows_expected) {
+pub(crate) fn judge(reply: &[u8], rows_expected: bool, total: Option<u32>) -> Judged {
+    let judged = match glance(reply, rows_expected) {
         Some(id) => Judged::well(id),
         None => read(reply, rows_expected),
+    };
+    match total {
+        Some(total) if judged.error.is_none() && total_of(reply) != Some(total) => {
+            Judged::wrong(judged.id, "wrong_total")
+        }
+        _ => judged,
     }
+}
+
+/// What a reply tells as its `total`. It stands behind the rows, before `next` alone; in a text of a row its quotes would be escaped.
+fn total_of(reply: &[u8]) -> Option<u32> {
+    const MEMBER: &[u8] = b",\"total\":";
+    let at = reply.windows(MEMBER.len()).rposition(|window| window == MEMBER)? + MEMBER.len();
+    let digits = reply[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(&reply[at..at + digits]).ok()?.parse().ok()
 }
 
 /// Recognises the usual shape, `{"id":N,"status":"ok",` and a first row where one is expected, without reading the rest: on a
@@ -131,7 +145,7 @@ mod tests {
     fn replies_are_judged() {
         #[track_caller]
         fn check(reply: &str, rows_expected: bool, id: Option<u64>, error: Option<&'static str>) {
-            let judged = judge(format!("{reply}\n").as_bytes(), rows_expected);
+            let judged = judge(format!("{reply}\n").as_bytes(), rows_expected, None);
             assert_eq!(judged, Judged { id, error: error.map(Cow::Borrowed) }, "{reply}");
         }
         check(r#"{"id":1,"status":"ok","rows":[{"cpf":"1"}],"total":1,"next":null}"#, true, Some(1), None);
@@ -142,5 +156,14 @@ mod tests {
         check(r#"{"id":2,"status":"error"}"#, false, Some(2), Some("error_without_code"));
         check(r#"{"status":"ok","rows":[]}"#, false, None, Some("reply_without_id"));
         check(r#"{"id":1,"status":"ok","rows":[{"cpf""#, true, None, Some("unreadable_reply"));
+    }
+
+    #[test]
+    fn totals_are_compared() {
+        let reply = br#"{"id":1,"status":"ok","rows":[{"x":",\"total\":3"}],"total":12,"next":"abc"}"#;
+        assert_eq!(judge(reply, true, Some(12)).error, None);
+        assert_eq!(judge(reply, true, Some(3)).error.as_deref(), Some("wrong_total"));
+        let error = br#"{"id":1,"status":"error","code":"overloaded"}"#;
+        assert_eq!(judge(error, true, Some(3)).error.as_deref(), Some("overloaded"));
     }
 }

@@ -14,11 +14,23 @@ use crate::rng::Rng;
 pub(crate) struct Keys {
     bodies: Vec<u8>,
     /// Where each body lies in `bodies`, shuffled.
-    places: Vec<(usize, u32)>,
+    places: Vec<Place>,
+}
+
+/// One question.
+#[derive(Debug)]
+struct Place {
+    start: usize,
+    length: u32,
+    /// Its number among the questions of the file, from 0.
+    number: u32,
+    /// The `total` that its answer must tell, where the file says so.
+    total: Option<u32>,
 }
 
 impl Keys {
-    /// Reads a file of CPFs or request lines, one a line; empty lines are skipped.
+    /// Reads a file of CPFs or request lines, one a line, each with a tabulator and the expected `total` behind it or without; empty lines
+    /// are skipped.
     pub(crate) fn read(path: &Path, seed: u64) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| {
             format!("cannot read the keys {}: give a file of CPFs or requests, one a line", path.display())
@@ -29,9 +41,17 @@ impl Keys {
     fn parse(text: &str, seed: u64) -> anyhow::Result<Self> {
         let (mut bodies, mut places) = (Vec::new(), Vec::new());
         for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
-            match framing::prepare(line.trim()) {
+            let (question, total) = match line.split_once('\t') {
+                Some((question, total)) => (question, Some(total.trim())),
+                None => (line, None),
+            };
+            let total = total.map(str::parse).transpose();
+            let total = total.with_context(|| format!("line {number} has no number behind its tabulator"))?;
+            match framing::prepare(question.trim()) {
                 Ok(body) => {
-                    places.push((bodies.len(), u32::try_from(body.len()).context("a line of more than 4 GB")?));
+                    let length = u32::try_from(body.len()).context("a line of more than 4 GB")?;
+                    let number = u32::try_from(places.len()).context("more than 4 billion lines")?;
+                    places.push(Place { start: bodies.len(), length, number, total });
                     bodies.extend_from_slice(&body);
                 }
                 Err(why) => bail!("line {number} is {why}: write a CPF, or a request as a JSON object"),
@@ -49,8 +69,18 @@ impl Keys {
 
     /// The body of question `at`, counted round and round.
     pub(crate) fn body(&self, at: usize) -> &[u8] {
-        let (start, length) = self.places[at % self.places.len()];
+        let Place { start, length, .. } = *self.place(at);
         &self.bodies[start..start + length as usize]
+    }
+
+    /// The number of question `at` in the file, from 0, and the `total` that its answer must tell.
+    pub(crate) fn expected(&self, at: usize) -> (usize, Option<u32>) {
+        let Place { number, total, .. } = *self.place(at);
+        (number as usize, total)
+    }
+
+    fn place(&self, at: usize) -> &Place {
+        &self.places[at % self.places.len()]
     }
 }
 
@@ -66,6 +96,14 @@ mod tests {
         bodies.sort_unstable();
         let expected: [&[u8]; 3] = [b",\"cpf\":\"1\"}\n", b",\"cpf\":\"2\"}\n", b",\"nome\":\"A\"}\n"];
         assert_eq!(bodies, expected);
+    }
+
+    #[test]
+    fn a_question_keeps_its_number_and_its_total() {
+        let keys = Keys::parse("1\t7\n\n{\"nome\":\"A\"}\n", 3).unwrap();
+        let at = (0..2).find(|&at| keys.body(at) == b",\"cpf\":\"1\"}\n").unwrap();
+        assert_eq!((keys.expected(at), keys.expected(at + 1)), ((0, Some(7)), (1, None)));
+        assert!(Keys::parse("1\tmany\n", 0).unwrap_err().to_string().starts_with("line 1 "));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -19,7 +19,7 @@ mod keys;
 mod summary;
 
 pub use idle::Held;
-pub use summary::Summary;
+pub use summary::{Slot, Summary};
 
 /// File descriptors beside the connections: standard streams, polls, files.
 const FILES_BESIDE: u64 = 64;
@@ -50,14 +50,36 @@ pub struct Plan {
     pub expect_rows: bool,
 }
 
+/// One good reply and what it answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered<'a> {
+    /// The number of the question in the file of keys, from 0.
+    pub question: usize,
+    /// The whole line, its end included.
+    pub reply: &'a [u8],
+    /// When the question was written.
+    pub asked: Instant,
+    /// When the reply was whole.
+    pub answered: Instant,
+}
+
+/// Looks closer at good replies than the load generator does.
+pub trait Check: Sync {
+    /// The code under which the reply counts as an error, if it is wrong.
+    ///
+    /// # Errors
+    /// That code.
+    fn check(&self, answered: &Answered<'_>) -> Result<(), &'static str>;
+}
+
 /// Asks for as long as the plan says.
 ///
 /// # Errors
 /// When the keys cannot be read or a connection cannot be opened. What goes wrong later is counted in the summary.
-pub fn run(plan: &Plan) -> anyhow::Result<Summary> {
+pub fn run(plan: &Plan, check: Option<&dyn Check>) -> anyhow::Result<Summary> {
     let keys = keys::Keys::read(&plan.keys, plan.seed)?;
     allow_connections(plan.connections)?;
-    closed_loop::run(plan, &keys)
+    closed_loop::run(plan, &keys, check)
 }
 
 /// Opens `connections`, has each answer a ping, calls `holding`, and holds them for `time`; then each must answer again.
@@ -85,7 +107,7 @@ pub fn loopback(server: &str) -> anyhow::Result<SocketAddr> {
 }
 
 /// Raises this process's limit of open files so that `connections` fit.
-fn allow_connections(connections: usize) -> anyhow::Result<()> {
+pub(crate) fn allow_connections(connections: usize) -> anyhow::Result<()> {
     let needed = connections as u64 + FILES_BESIDE;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= needed) {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
@@ -14,6 +14,18 @@ use super::Plan;
 /// The longest latency that is told apart, in microseconds: two minutes.
 const LATENCY_US_MAX: u64 = 120_000_000;
 
+/// The length of a slot of the timeline.
+pub(crate) const SLOT: Duration = Duration::from_millis(100);
+
+/// What was answered within a tenth of a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slot {
+    /// Requests.
+    pub answered: u64,
+    /// The longest latency among them, in microseconds.
+    pub max_us: u64,
+}
+
 /// What one thread counted.
 #[derive(Debug)]
 pub(crate) struct Tally {
@@ -21,12 +33,27 @@ pub(crate) struct Tally {
     pub(crate) latency_us: Histogram<u64>,
     /// Errors by code, warm-up included.
     pub(crate) errors: BTreeMap<String, u64>,
+    /// The measured time, slot by slot.
+    pub(crate) slots: Vec<Slot>,
 }
 
 impl Tally {
     pub(crate) fn new() -> Self {
         let latency_us = Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("constant bounds are valid");
-        Self { latency_us, errors: BTreeMap::new() }
+        Self { latency_us, errors: BTreeMap::new(), slots: Vec::new() }
+    }
+
+    /// A reply that came `since` the beginning of the measured time, `latency` after its request.
+    pub(crate) fn answered(&mut self, since: Duration, latency: Duration) {
+        let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1);
+        self.latency_us.saturating_record(us);
+        let at = (since.as_micros() / SLOT.as_micros()) as usize;
+        if self.slots.len() <= at {
+            self.slots.resize(at + 1, Slot::default());
+        }
+        let slot = &mut self.slots[at];
+        slot.answered += 1;
+        slot.max_us = slot.max_us.max(us);
     }
 
     pub(crate) fn error(&mut self, code: &str, count: u64) {
@@ -40,6 +67,11 @@ impl Tally {
         self.latency_us.add(&other.latency_us).expect("histograms of the same bounds");
         for (code, count) in &other.errors {
             self.error(code, *count);
+        }
+        self.slots.resize(self.slots.len().max(other.slots.len()), Slot::default());
+        for (slot, other) in self.slots.iter_mut().zip(&other.slots) {
+            slot.answered += other.answered;
+            slot.max_us = slot.max_us.max(other.max_us);
         }
     }
 }
@@ -61,17 +93,21 @@ pub struct Summary {
     pub errors: BTreeMap<String, u64>,
     /// 50th, 99th and 99.9th percentile and maximum of the latency, in microseconds.
     pub latency_us: [u64; 4],
+    /// When the measured time began.
+    pub began: SystemTime,
+    /// The measured time, tenth by tenth of a second; behind the last reply there is none.
+    pub slots: Vec<Slot>,
 }
 
 impl Summary {
-    pub(crate) fn new(plan: &Plan, tally: Tally, measured: Duration) -> Self {
+    pub(crate) fn new(plan: &Plan, tally: Tally, began: SystemTime) -> Self {
         let latency = &tally.latency_us;
         Self {
             connections: plan.connections,
             pipeline: plan.pipeline,
             threads: plan.threads,
             requests: latency.len(),
-            seconds: measured.as_secs_f64(),
+            seconds: plan.measured.as_secs_f64(),
             latency_us: [
                 latency.value_at_quantile(0.5),
                 latency.value_at_quantile(0.99),
@@ -79,6 +115,8 @@ impl Summary {
                 latency.max(),
             ],
             errors: tally.errors,
+            began,
+            slots: tally.slots,
         }
     }
 
@@ -92,6 +130,16 @@ impl Summary {
     #[must_use]
     pub fn per_second(&self) -> f64 {
         self.requests as f64 / self.seconds
+    }
+
+    /// The timeline as one JSON object.
+    #[must_use]
+    pub fn timeline_to_json(&self) -> Value {
+        let began = self.began.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let answered: Vec<u64> = self.slots.iter().map(|slot| slot.answered).collect();
+        let max_us: Vec<u64> = self.slots.iter().map(|slot| slot.max_us).collect();
+        let slot_ms = SLOT.as_millis() as u64;
+        json!({"began_unix_ms": began.as_millis() as u64, "slot_ms": slot_ms, "answered": answered, "max_us": max_us})
     }
 
     /// The figures as one JSON object.

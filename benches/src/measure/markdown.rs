@@ -153,7 +153,8 @@ fn load_threads(out: &mut String, load: &Load) -> std::fmt::Result {
     writeln!(out, "| {} | (load generator) | {:.2} |", load.workers, load.generator_cpu)
 }
 
-fn mib(bytes: u64) -> f64 {
+/// Bytes as MiB.
+pub(crate) fn mib(bytes: u64) -> f64 {
     bytes as f64 / (1024.0 * 1024.0)
 }
 

@@ -14,13 +14,14 @@ use crate::scratch::Scratch;
 use crate::table::{Registry, quoted};
 
 mod building;
+mod peer;
+mod serving;
+
 pub(crate) mod machine;
 pub(crate) mod markdown;
-mod observing;
-mod peer;
+pub(crate) mod observing;
 pub(crate) mod section;
-mod serving;
-mod spread;
+pub(crate) mod spread;
 
 pub use peer::create_indexes;
 

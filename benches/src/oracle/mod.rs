@@ -25,6 +25,7 @@ mod report;
 
 pub use questions::Kind;
 pub(crate) use reading::read_cpf;
+
 pub use report::{Count, Difference, Report};
 
 /// What to ask of which server.

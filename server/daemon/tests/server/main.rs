@@ -10,6 +10,7 @@ mod reload;
 mod connections;
 mod deadlines;
 mod errors;
+mod hostile;
 mod order;
 mod quiet;
 mod room;

@@ -118,7 +118,8 @@ impl<'a> Build<'a> {
     /// Writes the manifest and makes the generation the current one; then removes all but this and the former one.
     ///
     /// # Errors
-    /// [`IndexError::Io`]; until `CURRENT` is replaced the former generation stays.
+    /// [`IndexError::Io`]. Until `CURRENT` is replaced the former generation stays; where only the sync behind that failed, the new one is
+    /// current, and a power cut could bring the former one back.
     pub fn publish(mut self, manifest: &Manifest) -> Result<()> {
         let folder = self.folder();
         write_file(self.storage, &folder.join(MANIFEST_FILE), manifest.to_text()?.as_bytes())

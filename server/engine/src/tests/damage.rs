@@ -104,9 +104,9 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let inside = to.join(entry.file_name());
         if entry.path().is_dir() {
-            copy(&entry.path(), &inside)
+            copy(&entry.path(), &inside);
         } else {
-            fs::write(inside, fs::read(entry.path()).unwrap()).unwrap()
+            fs::write(inside, fs::read(entry.path()).unwrap()).unwrap();
         }
     }
 }

@@ -315,8 +315,7 @@ fn every_byte() {
     assert!(bytes > BYTES_MIN, "{bytes} bytes");
     assert_eq!(counts.total(), 2 * bytes);
     check_classes(&counts);
-    counts
-        .print(&format!("every byte of a small generation ({bytes} bytes in {} files), two changes each", files.len()));
+    counts.print(&format!("every byte of a small generation ({bytes} in {} files), two changes each", files.len()));
 }
 
 #[test]
@@ -350,7 +349,7 @@ fn every_length() {
         counts.sum(Outcome::Unchanged, |file| file == "anomalies.csv"),
         counts.sum(Outcome::Unchanged, |_| true)
     );
-    counts.print("every shorter length of its files, and a byte more");
+    counts.print("every shorter length of a small generation's files, and a byte more");
 }
 
 /// Every byte of `CURRENT` with every other value.

@@ -48,7 +48,7 @@ fn every_byte_of_the_rowids() {
     );
     assert_eq!(counts.sum(Outcome::Unavailable, |_| true), places.len(), "{counts:?}");
     assert!(places.len() > 600, "{}", places.len());
-    counts.print("every byte of pages that nobody asked for yet, while served");
+    counts.print("every byte of a small generation's pages before their first use, while served");
 }
 
 #[test]
@@ -101,5 +101,5 @@ fn every_page_of_a_larger_one() {
             counts.add(&file.name, Outcome::Unavailable);
         },
     );
-    counts.print("three bytes of each such page of 20,000 rows, while served");
+    counts.print("three bytes of each page of 20,000 rows before its first use, while served");
 }

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup build demo test format lint oracle measure hostile reload clean
+.PHONY: help setup build demo test format lint oracle faults fuzz hostile reload measure clean
 
 # One profile for tests, demo and measures: they share what is compiled.
 CARGO := cargo
@@ -39,6 +39,11 @@ lint: setup
 
 oracle: build ## 300,000 rows, 10 % dirty: every answer over the wire against a plain scan
 	$(BIN)/oracle --make --rows 300000 --dirty 0.1 --seed 7 --prefixes 20000
+
+faults: build ## every byte of a small index, a thousand of a large one, builds that are killed: what is damaged is noticed
+	$(BIN)/faults --rows 1000000 --dirty 0.01 --seed 1 --flips 1000 --cuts 100 --out docs/results.md \
+	  --also 'RUST_BACKTRACE=0 $(CARGO) test $(FLAGS) -p balcao-engine --lib -- damage --nocapture' \
+	  --also 'BALCAO_KILLS=250 $(CARGO) test $(FLAGS) -p balcao-indexer --test indexer -- crash --nocapture'
 
 measure: build ## the figures of docs/results.md on 10,000,000 rows; some minutes, some gigabytes
 	$(BIN)/measure --rows 10000000 --dirty 0.01 --seed 1 --out docs/results.md

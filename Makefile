@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup build demo test format lint oracle measure clean
+.PHONY: help setup build demo test format lint oracle measure fuzz clean
 
 # One profile for tests, demo and measures: they share what is compiled.
 CARGO := cargo
@@ -42,6 +42,18 @@ oracle: build ## 300,000 rows, 10 % dirty: every answer over the wire against a 
 
 measure: build ## the figures of docs/results.md on 10,000,000 rows; some minutes, some gigabytes
 	$(BIN)/measure --rows 10000000 --dirty 0.01 --seed 1 --out docs/results.md
+
+# cargo-fuzz as it was tried; libFuzzer is C++, and the compiler may be the stable one: see formats/fuzz/run.sh.
+CARGO_FUZZ_VERSION := 0.13.2
+export FUZZ_SECONDS ?= 60
+
+fuzz: setup ## every fuzz target for FUZZ_SECONDS (60), a table at the end; fails on a crash
+	@command -v c++ >/dev/null || { \
+	  root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$root apt-get update -q && $$root apt-get install -y -q --no-install-recommends g++; \
+	}
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install cargo-fuzz --locked --version $(CARGO_FUZZ_VERSION)
+	formats/fuzz/run.sh
 
 clean: ## remove what was built
 	$(CARGO) clean

@@ -54,5 +54,17 @@ hostile: build ## hostile clients beside well-behaved ones, kind by kind, into d
 reload: build ## ten reloads under the load of 1000 connections, into docs/results.md; two minutes
 	$(BIN)/reload --rows 1000000 --dirty 0.01 --seed 1 --out docs/results.md
 
+# cargo-fuzz as it was tried; libFuzzer is C++, and the compiler may be the stable one: see formats/fuzz/run.sh.
+CARGO_FUZZ_VERSION := 0.13.2
+export FUZZ_SECONDS ?= 60
+
+fuzz: setup ## every fuzz target for FUZZ_SECONDS (60), a table at the end; fails on a crash
+	@command -v c++ >/dev/null || { \
+	  root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$root apt-get update -q && $$root apt-get install -y -q --no-install-recommends g++; \
+	}
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install cargo-fuzz --locked --version $(CARGO_FUZZ_VERSION)
+	formats/fuzz/run.sh
+
 clean: ## remove what was built
 	$(CARGO) clean

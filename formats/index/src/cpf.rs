@@ -212,7 +212,7 @@ impl CpfShard {
         }
         let block = self.block_of(code)?;
         let mut start = None;
-        for (rank, found) in (block.rank..).zip(block.codes()) {
+        for (found, rank) in block.codes().zip(block.rank..) {
             let found = found.ok_or_else(|| self.gap_beyond())?;
             if start.is_none() && found >= code {
                 start = Some(rank);
@@ -232,7 +232,7 @@ impl CpfShard {
             return Ok(self.count());
         }
         let block = self.block_of(code)?;
-        for (rank, found) in (block.rank..).zip(block.codes()) {
+        for (found, rank) in block.codes().zip(block.rank..) {
             if found.ok_or_else(|| self.gap_beyond())? >= code {
                 return Ok(rank);
             }
@@ -311,7 +311,7 @@ impl CpfShard {
         let (head, packed) = rest.split_at_checked(CODE_BYTES + 2).ok_or_else(damaged)?;
         let first = u64::from_le_bytes([head[0], head[1], head[2], head[3], head[4], 0, 0, 0]);
         let block = Block { rank, first, width: u32::from(head[5]), gaps: u64::from(head[6]), packed };
-        if block.width > 8 * CODE_BYTES as u32 {
+        if block.width > 8 * CODE_BYTES as u32 || rank.saturating_add(block.gaps) >= self.count() {
             return Err(damaged());
         }
         let next = place + (bytes.len() - packed.len()) as u64 + block.gap_bytes();

@@ -226,7 +226,8 @@ fn open_shards<T>(
     for (number, entry) in entries.iter().enumerate() {
         let (count, shard) = open(number as u32, entry)?;
         shards.push(Ranked { first_rank, shard });
-        first_rank = first_rank.saturating_add(count);
+        let too_many = || IndexError::damaged(crate::manifest::MANIFEST_FILE, 0, "its shards have too many rows");
+        first_rank = first_rank.checked_add(count).ok_or_else(too_many)?;
     }
     Ok(shards)
 }

@@ -44,3 +44,6 @@ pub mod layout {
     pub use crate::names::{NAME_BLOCK_BYTES, NAME_BLOCK_NAMES};
     pub use crate::words::{WORD_BYTES_MAX, WORDS_MAX};
 }
+
+#[cfg(test)]
+mod codec_tests;

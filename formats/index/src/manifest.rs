@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -116,7 +116,12 @@ impl Manifest {
         // The version first: a later version's manifest may have other members.
         let versions: Versions = from_json(json)?;
         versions.check()?;
-        from_json(json)
+        let manifest: Self = from_json(json)?;
+        // A file outside the folder is none of the generation's, and a device would never end.
+        if manifest.files().any(|file| !is_plain_name(&file.name)) {
+            return Err(IndexError::damaged(MANIFEST_FILE, 0, "a file's name leads out of the folder"));
+        }
+        Ok(manifest)
     }
 }
 
@@ -139,6 +144,12 @@ impl Versions {
         }
         Ok(())
     }
+}
+
+/// Whether a name is that of a file right inside the folder.
+fn is_plain_name(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name)
 }
 
 fn from_json<T: for<'a> Deserialize<'a>>(json: &str) -> Result<T> {
@@ -198,6 +209,18 @@ pub(crate) mod tests {
             bad[at] ^= 1;
             assert!(Manifest::parse(&String::from_utf8(bad).unwrap()).is_err(), "byte {at}");
             assert!(Manifest::parse(&text[..at]).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_file_outside_the_folder_is_refused() {
+        for name in ["", ".", "..", "/dev/zero", "../g000001/words.dict", "a/b", "a/"] {
+            let mut manifest = example();
+            manifest.anomalies_file.name = name.to_owned();
+            assert!(
+                matches!(Manifest::parse(&manifest.to_text().unwrap()), Err(IndexError::Damaged { .. })),
+                "{name:?}"
+            );
         }
     }
 

@@ -407,11 +407,16 @@ impl NameShard {
             let rows = names.next().ok_or_else(|| self.unreadable(place))?;
             match names.name.as_slice().cmp(name) {
                 std::cmp::Ordering::Less => rank = rank.saturating_add(rows),
-                std::cmp::Ordering::Equal => return Ok(Place { rank, rows }),
-                std::cmp::Ordering::Greater => return Ok(Place { rank, rows: 0 }),
+                std::cmp::Ordering::Equal => return self.within(place, Place { rank, rows }),
+                std::cmp::Ordering::Greater => return self.within(place, Place { rank, rows: 0 }),
             }
         }
-        Ok(Place { rank, rows: 0 })
+        self.within(place, Place { rank, rows: 0 })
+    }
+
+    /// What the block at `place` told, where the shard has as many rows.
+    fn within(&self, place: u64, found: Place) -> Result<Place> {
+        if found.rank.saturating_add(found.rows) > self.count() { Err(self.unreadable(place)) } else { Ok(found) }
     }
 
     /// Every name in order with its first rank and its number of rows, for `verify`; the sparse index must lead each to its block.
@@ -469,3 +474,7 @@ impl NameShard {
 #[cfg(test)]
 #[path = "names_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "names_codec_tests.rs"]
+mod codec_tests;

@@ -184,7 +184,10 @@ impl Words {
             .chunks_exact(4)
             .map(|end| u32::from_le_bytes(end.try_into().unwrap_or_default()))
             .collect();
-        if !ends.is_sorted() || ends.last().map_or(0, |&end| u64::from(end)) != length {
+        // An end below the one before wraps to a length beyond the limit.
+        let starts = std::iter::once(&0_u32).chain(&ends);
+        let in_order = starts.zip(&ends).all(|(start, end)| end.wrapping_sub(*start) <= WORD_BYTES_MAX as u32);
+        if !in_order || ends.last().map_or(0, |&end| u64::from(end)) != length {
             return Err(file.damaged(HEADER_BYTES as u64, "words that do not end in order"));
         }
         Ok(Self { ends, bytes: file.bytes(bytes_at..bytes_at + length)?.to_vec(), codes: HashMap::default() })

@@ -12,6 +12,7 @@ mod limits;
 mod listen;
 mod log;
 mod mailbox;
+mod memory;
 mod metrics;
 mod queries;
 mod reload;

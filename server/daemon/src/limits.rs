@@ -83,6 +83,16 @@ pub(crate) const SWEEP_EVERY: Duration = Duration::from_millis(250);
 /// From the signal to the end of the process, what is in hand answered or not. The contract says five seconds.
 pub(crate) const STOP_WITHIN: Duration = Duration::from_millis(4500);
 
+/// Of the threads that answer dear questions; workers have 0. Ten steps are a tenth of the weight.
+pub(crate) const DEAR_NICENESS: i32 = 10;
+
+/// Bytes of one block of memory from which on it is asked of the system and given back to it at once: most replies of dear questions. The
+/// allocator would raise its own bound with the first of them that is freed, and keep the following ones.
+pub(crate) const OWN_BLOCK_BYTES_MIN: i32 = 128 * 1024;
+
+/// Held bytes that were given back, after which the allocator is asked to give its free pages back too.
+pub(crate) const TRIM_BYTES: usize = 16 << 20;
+
 /// Between two looks at `CURRENT` and the database: so long may an answer come from what is there no more.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 

@@ -117,6 +117,8 @@ impl Metrics {
         shard.outcomes[at].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Never inlined, so that a coroutine that waited does not go on with the shard of the thread before.
+    #[inline(never)]
     fn shard(&self) -> &Shard {
         &self.shards[SHARD.get()]
     }

@@ -155,7 +155,10 @@ impl Queries {
         let (sender, receiver) = bounded(QUEUE_MAX);
         for number in 0..count {
             let receiver: Receiver<Query> = receiver.clone();
-            threads::start(format!("query-{number}"), metrics, move || receiver.iter().for_each(Query::run))?;
+            threads::start(format!("query-{number}"), metrics, move || {
+                threads::let_sessions_first();
+                receiver.iter().for_each(Query::run);
+            })?;
         }
         Ok(Self { sender })
     }

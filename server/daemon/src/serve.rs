@@ -16,6 +16,7 @@ use crate::listen::{self, Listener};
 use crate::queries::{Means, Queries};
 use crate::reload::Reload;
 use crate::sweep::Sessions;
+use crate::{memory, threads};
 
 /// What all sessions share.
 pub(crate) struct House {
@@ -105,7 +106,9 @@ pub(crate) fn start_house(
     idle: Duration,
 ) -> Result<Arc<House>> {
     let means = Means { metrics: Arc::default(), budget: Arc::default() };
+    memory::give_large_blocks_back();
     let pool = rayon::ThreadPoolBuilder::new().thread_name(|number| format!("batch-{number}"));
+    let pool = pool.start_handler(|_| threads::let_sessions_first());
     // Only a second server in one process, in a test, finds a pool already there.
     let _ = pool.build_global();
     let queries = Queries::start(workers, &means.metrics).context("cannot start the query threads")?;

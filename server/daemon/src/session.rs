@@ -26,6 +26,15 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
 }
 
+/// Lends the buffer of the worker that runs this session now.
+///
+/// Never inlined: after a wait a session may run on another worker, and a compiler that sees the wait and this in one function may keep the address
+/// of the former worker's buffer. Two sessions on two workers would then read into one.
+#[inline(never)]
+fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
+    SCRATCH.with_borrow_mut(|scratch| read(scratch))
+}
+
 /// epoll's words for a peer that will send nothing more, as `wait_io` hands them out.
 const PEER_CLOSED: usize = 0x2000 | 0x10 | 0x8;
 
@@ -196,7 +205,7 @@ impl<'a> Session<'a> {
         if !self.talk.wants_input() {
             return if self.talk.is_closing() { Input::Ended } else { Input::Full };
         }
-        SCRATCH.with_borrow_mut(|scratch| match self.stream.read(scratch) {
+        with_scratch(|scratch| match self.stream.read(scratch) {
             Ok(0) => Input::Ended,
             Ok(count) => {
                 self.quiet_since = None;
@@ -303,7 +312,7 @@ impl<'a> Session<'a> {
             if rounds % ROUNDS_BEFORE_YIELD == 0 {
                 may::coroutine::yield_now();
             }
-            let read = SCRATCH.with_borrow_mut(|scratch| self.stream.read(scratch));
+            let read = with_scratch(|scratch| self.stream.read(scratch));
             match read {
                 Ok(0) => return,
                 Ok(_) => {}

@@ -10,6 +10,7 @@ use std::{io, thread};
 use crate::budget::Budget;
 use crate::limits::{SWEEP_EVERY, WRITE_STALL_SHORT};
 use crate::mailbox::Mailbox;
+use crate::memory::Tide;
 use crate::metrics::Metrics;
 use crate::threads;
 
@@ -84,10 +85,12 @@ impl Sessions {
             budget: Arc::clone(budget),
         });
         let swept = Arc::clone(&sessions);
+        let mut tide = Tide::default();
         threads::start("sweep".to_owned(), metrics, move || {
             loop {
                 thread::sleep(SWEEP_EVERY);
                 swept.sweep();
+                tide.look(swept.budget.held());
             }
         })?;
         Ok(sessions)

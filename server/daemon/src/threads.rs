@@ -1,10 +1,10 @@
-//! Threads of the house that do not stay dead: one whose work panics begins anew.
+//! Threads of the house: those that do not stay dead, where one whose work panics begins anew; and those that let others go first.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::{io, thread};
 
-use crate::limits::THREAD_PAUSE;
+use crate::limits::{DEAR_NICENESS, THREAD_PAUSE};
 use crate::metrics::Metrics;
 
 /// Starts a thread that does `work` until it returns; where it panics, it is counted and done again. The panic hook has logged the place.
@@ -24,6 +24,15 @@ pub(crate) fn start(
             thread::sleep(THREAD_PAUSE);
         }
     })
+}
+
+/// Lets the sessions' workers go first: from now on this thread has a tenth of the weight of theirs where all want a core at once, and all of one
+/// that nobody else wants. So dear questions in masses cost the cheap ones little, and are never starved.
+pub(crate) fn let_sessions_first() {
+    // On Linux it holds for the calling thread alone. Where it is refused, it serves all the same.
+    if let Err(error) = rustix::process::setpriority_process(None, DEAR_NICENESS) {
+        tracing::debug!(%error, "the priority of a thread for dear questions could not be lowered");
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod batches;
 mod damage;
 mod order;
+mod pager;
 mod paging;
 mod stale;
 mod tables;

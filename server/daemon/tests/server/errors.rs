@@ -127,7 +127,8 @@ fn a_full_queue_is_told_and_nothing_is_lost() {
         // The connection is as good as before.
         assert_eq!(peer.ask(r#"{"op":"ping"}"#), json!({"status": "ok"}));
     }
-    assert!(overloaded > 0 && overloaded < 40 * 64 - 1024, "{overloaded}");
+    // Whatever fits the queue is answered, however late its threads get a core.
+    assert!(overloaded > 0 && overloaded <= 40 * 64 - 1024, "{overloaded}");
 }
 
 #[test]

@@ -1,0 +1,3 @@
+//! The target `name_reader`.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| balcao_fuzz::name_reader(data));

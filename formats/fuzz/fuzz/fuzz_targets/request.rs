@@ -1,0 +1,3 @@
+//! The target `request`.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| balcao_fuzz::request(data));

@@ -99,7 +99,7 @@ pub fn run(plan: &Plan, progress: impl Fn(&str)) -> anyhow::Result<(String, bool
     let questions = Questions::draw(&Table::scan(&Registry::new(&db))?, plan.make.seed, &keys)?;
     progress("building indexes");
     switching::build(&db, &index)?;
-    switching::prepare(&coming)?;
+    let prepared = switching::prepare(&db, &coming, folder.path())?;
     let server = Server::start(&["--db".as_ref(), db.as_os_str(), "--index".as_ref(), index.as_os_str()])?;
     let calendar = Calendar::new(DATABASES + 1);
     let sockets = server.sockets()?;
@@ -110,7 +110,7 @@ pub fn run(plan: &Plan, progress: impl Fn(&str)) -> anyhow::Result<(String, bool
     calendar.may_begin(1);
     let judge = Judge { questions: &questions, calendar: &calendar };
     let load = load_plan(plan, &server, &keys);
-    let stage = Stage { server: &server, db: &db, index: &index, coming, calendar: &calendar };
+    let stage = Stage { server: &server, db: &db, index: &index, coming, prepared, calendar: &calendar };
     let (summary, switches) = std::thread::scope(|scope| {
         let asking = scope.spawn(|| load::run(&load, Some(&judge)));
         std::thread::sleep(WARMUP);

@@ -199,15 +199,15 @@ mod tests {
         assert!(!questions.add(&table, &[2], false) && !questions.add(&table, &[], false));
         let row = |cpf: &str, nome: &str, nasc: &str| json!({"cpf": cpf, "nome": nome, "nasc": nasc});
         #[track_caller]
-        fn check(questions: &Questions, rows: [Value; 2], expected: Result<usize, &str>) {
+        fn check(questions: &Questions, rows: &[Value; 2], expected: Result<usize, &str>) {
             let reply = format!("{}\n", json!({"id": 77, "status": "ok", "rows": rows, "total": 2, "next": null}));
             assert_eq!(questions.version_of(1, reply.as_bytes()), expected);
         }
         let [ana, other] = [row("1", "ANA", "00000003"), row("2", "ÂNA", "00000003")];
-        check(&questions, [ana.clone(), other.clone()], Ok(3));
-        check(&questions, [ana.clone(), row("2", "ÂNA", "00000004")], Err("mixed"));
-        check(&questions, [other, ana.clone()], Err("wrong"));
-        check(&questions, [ana, row("2", "ANÂ", "00000003")], Err("wrong"));
+        check(&questions, &[ana.clone(), other.clone()], Ok(3));
+        check(&questions, &[ana.clone(), row("2", "ÂNA", "00000004")], Err("mixed"));
+        check(&questions, &[other, ana.clone()], Err("wrong"));
+        check(&questions, &[ana, row("2", "ANÂ", "00000003")], Err("wrong"));
     }
 
     #[test]

@@ -25,10 +25,10 @@ pub(crate) enum What {
     Generation,
     /// A new database and its generation.
     Database,
-    /// The same, built before the run and published by hand, as a build publishes: a build on a machine that is asked by a thousand clients
-    /// takes some seconds, and the time for ten reloads is short.
+    /// The same, built before the run and published by a rename: a build beside a thousand clients takes some seconds, and the time for ten
+    /// reloads is short.
     Prepared,
-    /// A copy of the current generation in which one byte of the keys is another.
+    /// A new generation of the same database, built before the run, in which a byte of the keys was flipped before it was published.
     Damaged,
 }
 
@@ -84,6 +84,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) index: &'a Path,
     /// The databases that come, from version 2 on.
     pub(crate) coming: Vec<PathBuf>,
+    /// For each reload the generation that was built for it before the run.
+    pub(crate) prepared: Vec<Option<PathBuf>>,
     pub(crate) calendar: &'a Calendar,
 }
 
@@ -92,9 +94,11 @@ impl Stage<'_> {
     pub(crate) fn play(&self, time: Duration, progress: impl Fn(&str)) -> anyhow::Result<Vec<Switch>> {
         let (began, step) = (Instant::now(), time / (RELOADS.len() as u32 + 1));
         let (mut version, mut switches) = (1, Vec::new());
-        for (number, (what, how)) in (1..).zip(RELOADS) {
-            std::thread::sleep((began + step * number).saturating_duration_since(Instant::now()));
-            let switch = self.reload(what, how, &mut version).with_context(|| format!("reload {number}"))?;
+        for (number, (what, how)) in RELOADS.into_iter().enumerate() {
+            std::thread::sleep((began + step * (number as u32 + 1)).saturating_duration_since(Instant::now()));
+            let prepared = self.prepared[number].as_deref();
+            let number = number + 1;
+            let switch = self.reload(what, how, prepared, &mut version).with_context(|| format!("reload {number}"))?;
             let took = switch.done.duration_since(switch.given).unwrap_or_default();
             progress(&format!("  reload {number}: {what:?} by {how:?}, {:.2} s", took.as_secs_f64()));
             switches.push(switch);
@@ -103,7 +107,7 @@ impl Stage<'_> {
         Ok(switches)
     }
 
-    fn reload(&self, what: What, how: How, version: &mut usize) -> anyhow::Result<Switch> {
+    fn reload(&self, what: What, how: How, prepared: Option<&Path>, version: &mut usize) -> anyhow::Result<Switch> {
         let counter = if what == What::Damaged { "refused" } else { "taken" };
         let (began, mut before) = (SystemTime::now(), self.count(counter)?);
         let given = match what {
@@ -113,13 +117,13 @@ impl Stage<'_> {
                 SystemTime::now()
             }
             What::Damaged => {
-                publish_damaged(self.index)?;
+                publish(self.index, prepared)?;
                 SystemTime::now()
             }
             What::Database | What::Prepared => {
                 let coming = &self.coming[*version - 1];
                 if what == What::Prepared {
-                    publish(self.index, &prepared(coming))?;
+                    publish(self.index, prepared)?;
                 } else {
                     build(coming, self.index)?;
                 }
@@ -175,57 +179,66 @@ pub(crate) fn current(index: &Path) -> anyhow::Result<String> {
     Ok(line.trim_end().to_owned())
 }
 
-/// Builds, for those that come prepared, an index beside each database.
-pub(crate) fn prepare(coming: &[PathBuf]) -> anyhow::Result<()> {
-    let brings = RELOADS.iter().filter(|(what, _)| matches!(what, What::Database | What::Prepared));
-    let prepared_ones = coming.iter().zip(brings).filter(|(_, (what, _))| *what == What::Prepared);
-    prepared_ones.into_iter().try_for_each(|(db, _)| build(db, &prepared(db)))
+/// Builds the generations that come prepared, each in an index of its own in `folder`. `db` is the first database, `coming` are the others.
+pub(crate) fn prepare(db: &Path, coming: &[PathBuf], folder: &Path) -> anyhow::Result<Vec<Option<PathBuf>>> {
+    let (mut served, mut coming, mut prepared) = (db, coming.iter(), Vec::new());
+    for (at, (what, _)) in RELOADS.into_iter().enumerate() {
+        if matches!(what, What::Database | What::Prepared) {
+            served = coming.next().context("too few databases")?;
+        }
+        // The first generation is there before the first reload, and each reload brings the next one.
+        let generation = match what {
+            What::Prepared | What::Damaged => {
+                Some(build_numbered(served, &folder.join(format!("prepared-{at}")), at + 2)?)
+            }
+            What::Generation | What::Database => None,
+        };
+        if let (What::Damaged, Some(generation)) = (what, &generation) {
+            flip_keys(generation)?;
+        }
+        prepared.push(generation);
+    }
+    Ok(prepared)
 }
 
-/// The index that was prepared for a database.
-fn prepared(db: &Path) -> PathBuf {
-    db.with_extension("index")
+/// Builds a generation of this number: a manifest tells its own, so that it cannot be renamed to another. Its folder.
+fn build_numbered(db: &Path, index: &Path, number: usize) -> anyhow::Result<PathBuf> {
+    // The number is one above the highest that is there.
+    let before = name(number - 1);
+    fs::create_dir_all(index.join(&before)).context("cannot make an index")?;
+    fs::write(index.join("CURRENT"), format!("{before}\n"))?;
+    build(db, index)?;
+    ensure!(current(index)? == name(number), "the generation that was prepared has another number");
+    Ok(index.join(name(number)))
 }
 
-/// Publishes a copy of what `from` serves.
-fn publish(index: &Path, from: &Path) -> anyhow::Result<()> {
-    let copy = copy_generation(&from.join(current(from)?), index)?;
-    name_current(index, &copy)
+/// The name of a generation.
+fn name(number: usize) -> String {
+    format!("g{number:06}")
 }
 
-/// Publishes a copy of the current generation with a byte in the middle of each file of keys flipped.
-fn publish_damaged(index: &Path) -> anyhow::Result<()> {
-    let copy = copy_generation(&index.join(current(index)?), index)?;
+/// Flips a byte in the middle of each file of keys.
+fn flip_keys(generation: &Path) -> anyhow::Result<()> {
     let mut flipped = 0;
-    for entry in fs::read_dir(index.join(&copy))? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().contains("keys") {
-            let mut bytes = fs::read(entry.path())?;
+    for entry in fs::read_dir(generation)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "keys") {
+            let mut bytes = fs::read(&path)?;
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
-            fs::write(entry.path(), bytes)?;
+            fs::write(&path, bytes)?;
             flipped += 1;
         }
     }
     ensure!(flipped > 0, "the generation has no file of keys");
-    name_current(index, &copy)
+    Ok(())
 }
 
-/// Copies a generation into `index`, under the number behind that of the current one: its name.
-fn copy_generation(generation: &Path, index: &Path) -> anyhow::Result<String> {
-    let name = current(index)?;
-    let number: u64 = name.strip_prefix('g').and_then(|digits| digits.parse().ok()).context("a generation's name")?;
-    let copy = format!("g{:06}", number + 1);
-    fs::create_dir(index.join(&copy)).context("cannot make a generation")?;
-    for entry in fs::read_dir(generation)? {
-        let entry = entry?;
-        fs::copy(entry.path(), index.join(&copy).join(entry.file_name())).context("cannot copy a generation")?;
-    }
-    Ok(copy)
-}
-
-/// Has `CURRENT` name a generation, by a rename.
-fn name_current(index: &Path, generation: &str) -> anyhow::Result<()> {
-    fs::write(index.join("CURRENT.new"), format!("{generation}\n"))?;
+/// Moves a generation into the index and has `CURRENT` name it, each by a rename.
+fn publish(index: &Path, generation: Option<&Path>) -> anyhow::Result<()> {
+    let generation = generation.context("no generation was prepared")?;
+    let name = generation.file_name().context("a generation without a name")?;
+    fs::rename(generation, index.join(name)).context("cannot move a generation into the index")?;
+    fs::write(index.join("CURRENT.new"), format!("{}\n", name.to_string_lossy()))?;
     fs::rename(index.join("CURRENT.new"), index.join("CURRENT")).context("cannot publish a generation")
 }

@@ -72,7 +72,7 @@ impl Stand {
         let mut reply = Vec::new();
         for asked in self.asked[rows].iter().flatten() {
             reply.clear();
-            snapshot.answer(&asked.request, &mut reply);
+            let _ = snapshot.answer(&asked.request, &mut reply);
             worst = worst.min(asked.judge(&serde_json::from_slice(&reply).unwrap()));
         }
         worst

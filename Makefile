@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup build demo test format lint oracle faults fuzz hostile reload measure clean
+.PHONY: help setup build demo test format lint oracle measure faults fuzz hostile reload cost clean
 
 # One profile for tests, demo and measures: they share what is compiled.
 CARGO := cargo
@@ -47,6 +47,14 @@ faults: build ## every byte of a small index, a thousand of a large one, builds 
 
 measure: build ## the figures of docs/results.md on 10,000,000 rows; some minutes, some gigabytes
 	$(BIN)/measure --rows 10000000 --dirty 0.01 --seed 1 --out docs/results.md
+
+# The programs of another commit: `git worktree add ../before COMMIT && make -C ../before build`, then `make cost BEFORE=../before/target/release NAME=COMMIT`.
+BEFORE ?=
+NAME ?= before
+
+cost: build ## what a change cost: the programs in BEFORE against these, in turns, into docs/results.md; some five minutes
+	@[ -n "$(BEFORE)" ] || { echo 'error: name the folder with the programs from before: make cost BEFORE=FOLDER NAME=COMMIT' >&2; exit 2; }
+	$(BIN)/cost --before $(BEFORE) --name $(NAME) --out docs/results.md
 
 hostile: build ## hostile clients beside well-behaved ones, kind by kind, into docs/results.md; some eight minutes
 	$(BIN)/hostile --rows 1000000 --dirty 0.01 --seed 1 --out docs/results.md

@@ -3,6 +3,7 @@
 //!
 //! It sees the other programs as a user does, by their command lines and the wire: none of their internals is linked here.
 
+pub mod cost;
 pub mod faults;
 pub mod hostile;
 pub mod load;

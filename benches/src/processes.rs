@@ -45,14 +45,18 @@ pub fn find(program: &str) -> anyhow::Result<PathBuf> {
 /// # Errors
 /// As [`find`].
 pub fn command(program: &str) -> anyhow::Result<Command> {
-    let mut command = Command::new(find(program)?);
+    Ok(deaf(&find(program)?))
+}
+
+fn deaf(program: &Path) -> Command {
+    let mut command = Command::new(program);
     command.stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("BALCAO_") {
             command.env_remove(name);
         }
     }
-    Ok(command)
+    command
 }
 
 /// A running program. Dropped, it is killed.
@@ -183,7 +187,15 @@ impl Server {
     /// # Errors
     /// When it cannot be started, ends, or prints something other than `ready ADDRESS:PORT`.
     pub fn start(arguments: &[&std::ffi::OsStr]) -> anyhow::Result<Self> {
-        let mut command = command("server")?;
+        Self::start_program(&find("server")?, arguments)
+    }
+
+    /// As [`Server::start`], with the server at `program`.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_program(program: &Path, arguments: &[&std::ffi::OsStr]) -> anyhow::Result<Self> {
+        let mut command = deaf(program);
         command.arg("serve").args(arguments).args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
         let started = Instant::now();
         let mut guard = Guard::spawn(command)?;

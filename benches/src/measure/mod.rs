@@ -15,7 +15,7 @@ use crate::table::{Registry, quoted};
 
 mod building;
 mod peer;
-mod serving;
+pub(crate) mod serving;
 
 pub(crate) mod machine;
 pub(crate) mod markdown;
@@ -118,7 +118,7 @@ fn count_rows(registry: &Registry) -> anyhow::Result<u64> {
 }
 
 /// Brings a file to the disk and into the page cache, so that neither is part of what is measured next.
-fn settle(path: &Path) -> anyhow::Result<()> {
+pub(crate) fn settle(path: &Path) -> anyhow::Result<()> {
     let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     file.sync_all()?;
     let mut buffer = vec![0; 1 << 20];
@@ -137,6 +137,6 @@ fn index_files(index: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// `duration` in seconds.
-fn seconds(duration: Duration) -> f64 {
+pub(crate) fn seconds(duration: Duration) -> f64 {
     duration.as_secs_f64()
 }

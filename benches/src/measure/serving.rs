@@ -160,7 +160,7 @@ fn load(plan: &Plan, files: &[&OsStr], workers: usize, keys: &Path) -> anyhow::R
 }
 
 /// Writes CPFs of rows spread over the whole table, as their eleven digits.
-fn write_keys(registry: &Registry, path: &Path) -> anyhow::Result<()> {
+pub(crate) fn write_keys(registry: &Registry, path: &Path) -> anyhow::Result<()> {
     let stride = (count_rows(registry)? / KEYS_MAX).max(1);
     let database = registry.open()?;
     let (column, table) = (quoted(&registry.cpf_column), quoted(&registry.table));

@@ -84,6 +84,10 @@ impl Outcome {
                 "leaves {after} bytes of private memory and {sockets} sockets, where {before} and {sockets_before} were before"
             ));
         }
+        let panics = self.stats.as_ref().and_then(|stats| stats["panics"].as_u64()).unwrap_or_default();
+        if panics > 0 {
+            out.push(format!("made the server panic {panics} times"));
+        }
         if !self.errors.is_empty() {
             out.push(format!("well-behaved clients met errors: {:?}", self.errors));
         }
@@ -315,5 +319,38 @@ impl Met {
     fn max_us(&self, windows: &[Window]) -> u64 {
         let slots = windows.iter().filter_map(|window| self.slots(window)).flatten();
         slots.filter_map(|slot| self.max_us.get(slot).copied()).max().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_cut_out_of_the_timeline() {
+        let met = Met {
+            began: 1000,
+            slot: 100,
+            answered: vec![1, 2, 4, 8],
+            max_us: vec![9, 7, 5, 3],
+            errors: BTreeMap::new(),
+        };
+        // The slots from 1100 to 1300 lie whole in it.
+        let window = Window { from: 1010, to: 1390 };
+        assert_eq!(met.rate(&window).unwrap(), 30.0);
+        assert_eq!(met.max_us(&[window]), 7);
+        // Behind the last reply nothing was answered; before the beginning nobody knows.
+        assert_eq!(met.rate(&Window { from: 1300, to: 1500 }).unwrap(), 40.0);
+        assert!(met.rate(&Window { from: 900, to: 1500 }).is_err());
+    }
+
+    #[test]
+    fn memory_and_sockets_must_come_back() {
+        let before = Look { private: 100 << 20, sockets: 4 };
+        assert!(Look { private: 110 << 20, sockets: 4 }.is_back_to(before));
+        assert!(!Look { private: 111 << 20, sockets: 4 }.is_back_to(before));
+        assert!(!Look { private: 100 << 20, sockets: 5 }.is_back_to(before));
+        let small = Look { private: 10 << 20, sockets: 4 };
+        assert!(Look { private: (10 << 20) + MEMORY_NOISE, sockets: 3 }.is_back_to(small));
     }
 }

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup build demo test format lint oracle measure hostile reload clean
+.PHONY: help setup build demo test format lint oracle faults fuzz hostile reload measure clean
 
 # One profile for tests, demo and measures: they share what is compiled.
 CARGO := cargo
@@ -40,6 +40,11 @@ lint: setup
 oracle: build ## 300,000 rows, 10 % dirty: every answer over the wire against a plain scan
 	$(BIN)/oracle --make --rows 300000 --dirty 0.1 --seed 7 --prefixes 20000
 
+faults: build ## every byte of a small index, a thousand of a large one, builds that are killed: what is damaged is noticed
+	$(BIN)/faults --rows 1000000 --dirty 0.01 --seed 1 --flips 1000 --cuts 100 --out docs/results.md \
+	  --also 'RUST_BACKTRACE=0 $(CARGO) test $(FLAGS) -p balcao-engine --lib -- damage --nocapture' \
+	  --also 'BALCAO_KILLS=250 $(CARGO) test $(FLAGS) -p balcao-indexer --test indexer -- crash --nocapture'
+
 measure: build ## the figures of docs/results.md on 10,000,000 rows; some minutes, some gigabytes
 	$(BIN)/measure --rows 10000000 --dirty 0.01 --seed 1 --out docs/results.md
 
@@ -48,6 +53,18 @@ hostile: build ## hostile clients beside well-behaved ones, kind by kind, into d
 
 reload: build ## ten reloads under the load of 1000 connections, into docs/results.md; two minutes
 	$(BIN)/reload --rows 1000000 --dirty 0.01 --seed 1 --out docs/results.md
+
+# cargo-fuzz as it was tried; libFuzzer is C++, and the compiler may be the stable one: see formats/fuzz/run.sh.
+CARGO_FUZZ_VERSION := 0.13.2
+export FUZZ_SECONDS ?= 60
+
+fuzz: setup ## every fuzz target for FUZZ_SECONDS (60), a table at the end; fails on a crash
+	@command -v c++ >/dev/null || { \
+	  root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$root apt-get update -q && $$root apt-get install -y -q --no-install-recommends g++; \
+	}
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install cargo-fuzz --locked --version $(CARGO_FUZZ_VERSION)
+	formats/fuzz/run.sh
 
 clean: ## remove what was built
 	$(CARGO) clean

@@ -32,3 +32,36 @@ fn ten_reloads_go_unnoticed() {
     let (text, is_well) = reload::run(&reload::Plan { make, connections: 20, time, out: None }, |_| ()).unwrap();
     assert!(is_well, "{text}");
 }
+
+#[test]
+fn damage_is_survived() {
+    let mut faults = command("faults").unwrap();
+    faults.args([
+        "--rows",
+        "30000",
+        "--flips",
+        "60",
+        "--cuts",
+        "8",
+        "--also",
+        "echo 'fault table: nothing: 1 tried, 1 survived'",
+    ]);
+    let text = output(faults).unwrap();
+    for expected in ["| nothing | 1 | 1 |", "| a flipped byte, `name-NNNN.rows` |", "| cut short, `CURRENT` | 1 | 1 |"]
+    {
+        assert!(text.contains(expected), "{expected} is missing in:\n{text}");
+    }
+    // A run that finds something ends with another code, as one does whose command does.
+    let mut faults = command("faults").unwrap();
+    faults.args([
+        "--rows",
+        "1000",
+        "--flips",
+        "1",
+        "--cuts",
+        "1",
+        "--also",
+        "echo 'fault table: x: 2 tried, 1 survived'",
+    ]);
+    assert!(output(faults).is_err());
+}

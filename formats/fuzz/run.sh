@@ -9,7 +9,7 @@ out=$(cd ../.. && pwd)/target/fuzz
 export RUSTC_BOOTSTRAP=1
 # What an input may take: memory at once, memory in all, seconds; and how long it is.
 limits=(-malloc_limit_mb=256 -rss_limit_mb=2048 -timeout=20 -max_len=4096)
-# Comparisons are not traced: that took half of the time and more, and seeds and a dictionary tell the fuzzer the words that matter.
+# Comparisons are not traced: that took more than half of the time, and seeds and a dictionary tell the fuzzer the words that matter.
 # Stacks of allocations are kept short for the same reason; a crash shows its own stack all the same.
 export ASAN_OPTIONS=detect_odr_violation=0:malloc_context_size=3:detect_stack_use_after_return=0
 

@@ -63,7 +63,7 @@ pub struct Summary {
     pub seconds: f64,
 }
 
-/// Why nothing was built. The former generation stays.
+/// Why nothing was built. The former generation stays, but where [`balcao_index::Build::publish`] says otherwise.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -103,7 +103,7 @@ pub enum BuildError {
 /// Builds one generation and publishes it.
 ///
 /// # Errors
-/// [`BuildError`]; what was served before still is.
+/// [`BuildError`]; what was served before still is, but where [`balcao_index::Build::publish`] says otherwise.
 pub fn build(plan: &BuildPlan, progress: &dyn Progress) -> Result<Summary, BuildError> {
     if plan.memory < MEMORY_MIN {
         return Err(BuildError::Memory);

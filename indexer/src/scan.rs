@@ -33,6 +33,8 @@ pub(crate) struct Scanned {
     pub(crate) anomalies: Vec<Run<u64>>,
     pub(crate) words: WordCounter,
     pub(crate) rows: u64,
+    /// The least and the greatest rowid among them.
+    ends: Option<RowidSpan>,
     /// By [`Anomaly`].
     pub(crate) counts: [u64; Anomaly::ALL.len()],
 }
@@ -117,6 +119,10 @@ pub(crate) fn scan(
     for part in parts {
         whole.add(part?);
     }
+    // The table said where it begins and where it ends: what was read in between must, too.
+    if whole.ends != Some(span) {
+        return Err(BuildError::Disorder);
+    }
     let spilled = store.spill.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(0, |file| file.bytes());
     Ok((whole, spilled))
 }
@@ -129,6 +135,7 @@ impl Scanned {
             anomalies: Vec::new(),
             words: WordCounter::new(words),
             rows: 0,
+            ends: None,
             counts: [0; Anomaly::ALL.len()],
         }
     }
@@ -139,7 +146,15 @@ impl Scanned {
         self.anomalies.extend(other.anomalies);
         self.words.merge(other.words);
         self.rows += other.rows;
+        self.saw(other.ends);
         self.counts.iter_mut().zip(other.counts).for_each(|(sum, count)| *sum += count);
+    }
+
+    fn saw(&mut self, ends: Option<RowidSpan>) {
+        if let Some((least, greatest)) = ends {
+            let (before, after) = self.ends.unwrap_or((least, greatest));
+            self.ends = Some((before.min(least), after.max(greatest)));
+        }
     }
 }
 
@@ -247,6 +262,7 @@ impl<'a> Scanner<'a> {
             anomalies.push(row, anomaly as u64);
         });
         self.found.rows += 1;
+        self.found.saw(Some((rowid, rowid)));
         if let Some(code) = keys.cpf_code {
             self.cpf.push(code, row);
         }

@@ -112,11 +112,11 @@ impl Report {
             out,
             "`faults --rows {rows} --dirty {dirty} --seed {seed} --flips {flips} --cuts {cuts}`, {day}, on {machine}. The index has {} \
              files of together {} bytes. After each damage `indexer verify` must end with 1 and name the file; a new `server serve` must \
-             refuse to start and name it, or answer: {}",
+             refuse to start and name it, or answer: some 200 to 400 questions, for keys that the damaged page may hold and for others, are \
+             compared with a plain scan of the table, and each reply is right or `unavailable`. Seconds of a flip or cut are those of its \
+             trials, several of which run at once.\n",
             self.index.0,
             grouped(self.index.1),
-            "some 200 questions for keys that the damaged page may hold and for others are compared with a plain scan of the table, and each \
-             reply is right or `unavailable`. Seconds of a flip or cut are those of its trials, several of which run at once.\n",
         )?;
         for command in also {
             writeln!(out, "Also `{command}`, whose seconds stand in its first line.\n")?;

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-/// Bytes of the footer of a binary file, and where in it stand: the end of the body, the number of rows, the end of the blocks.
+/// Bytes of the footer of a binary file, and where in it stand: the end of the body, the number of rows, the end of the blocks, the
+/// number of distinct names.
 const FOOTER_BYTES: u64 = 120;
 const BODY_AT: usize = 0;
 const ROWS_AT: usize = 16;
 const BLOCKS_AT: usize = 24;
+const DISTINCT_AT: usize = 48;
 
 /// Which file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,24 +79,25 @@ pub(crate) struct Subject {
     pub(crate) path: PathBuf,
     pub(crate) name: String,
     pub(crate) bytes: u64,
-    /// Which ranks lie in which part of it; none where it holds no ranks.
+    /// Which of its entries lie in which part of it; none where it holds no keys and no rowids.
     pub(crate) shard: Option<Shard>,
 }
 
-/// The ranks of a shard.
+/// The entries of a shard: rows, or distinct names where each is written once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shard {
-    pub(crate) first_rank: u64,
-    pub(crate) rows: u64,
+    /// Entries of the shards before it.
+    pub(crate) first: u64,
+    pub(crate) entries: u64,
     /// Where those bytes end that hold them.
     pub(crate) end: u64,
 }
 
 impl Shard {
-    /// The rank that lies about byte `at`.
-    pub(crate) fn rank(&self, at: u64) -> u64 {
-        let within = u128::from(at.min(self.end)) * u128::from(self.rows) / u128::from(self.end.max(1));
-        self.first_rank + within as u64
+    /// The entry that lies about byte `at`.
+    pub(crate) fn entry(&self, at: u64) -> u64 {
+        let within = u128::from(at.min(self.end)) * u128::from(self.entries) / u128::from(self.end.max(1));
+        self.first + within as u64
     }
 }
 
@@ -108,28 +111,29 @@ pub(crate) fn read(index: &Path) -> anyhow::Result<Vec<Subject>> {
     }
     paths.sort();
     let mut files = Vec::new();
-    let mut ranks = [0; Kind::ALL.len()];
+    let mut entries = [0; Kind::ALL.len()];
     for path in paths {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let Some(kind) = Kind::of(&name) else { bail!("a file of no known kind: {name}") };
         let bytes = fs::metadata(index.join(&path))?.len();
-        let shard = shard(&index.join(&path), kind, bytes, &mut ranks[kind as usize])?;
+        let shard = shard(&index.join(&path), kind, bytes, &mut entries[kind as usize])?;
         files.push(Subject { kind, path, name, bytes, shard });
     }
     Ok(files)
 }
 
-fn shard(path: &Path, kind: Kind, bytes: u64, first_rank: &mut u64) -> anyhow::Result<Option<Shard>> {
-    let end_at = match kind {
-        Kind::CpfKeys | Kind::NameKeys => BLOCKS_AT,
-        Kind::CpfRows | Kind::NameRows => BODY_AT,
+fn shard(path: &Path, kind: Kind, bytes: u64, first: &mut u64) -> anyhow::Result<Option<Shard>> {
+    let (entries_at, end_at) = match kind {
+        Kind::CpfKeys => (ROWS_AT, BLOCKS_AT),
+        Kind::NameKeys => (DISTINCT_AT, BLOCKS_AT),
+        Kind::CpfRows | Kind::NameRows => (ROWS_AT, BODY_AT),
         _ => return Ok(None),
     };
     let mut footer = [0; FOOTER_BYTES as usize];
     File::open(path)?.read_exact_at(&mut footer, bytes.saturating_sub(FOOTER_BYTES))?;
     let number = |at: usize| footer[at..at + 8].iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte));
-    let shard = Shard { first_rank: *first_rank, rows: number(ROWS_AT), end: number(end_at) };
-    *first_rank += shard.rows;
+    let shard = Shard { first: *first, entries: number(entries_at), end: number(end_at) };
+    *first += shard.entries;
     Ok(Some(shard))
 }
 
@@ -153,8 +157,8 @@ mod tests {
     }
 
     #[test]
-    fn ranks_lie_evenly() {
-        let shard = Shard { first_rank: 100, rows: 50, end: 1000 };
-        assert_eq!([0, 500, 1000, 9999].map(|at| shard.rank(at)), [100, 125, 150, 150]);
+    fn entries_lie_evenly() {
+        let shard = Shard { first: 100, entries: 50, end: 1000 };
+        assert_eq!([0, 500, 1000, 9999].map(|at| shard.entry(at)), [100, 125, 150, 150]);
     }
 }

@@ -31,7 +31,7 @@ struct Table {
     cpfs: BTreeMap<u64, (u64, BTreeSet<i64>)>,
     names: BTreeMap<String, BTreeSet<i64>>,
     /// Shards are cut where a key's place in its list, modulo 256, is one of these.
-    cuts: Vec<u8>,
+    cuts: [u8; 3],
     rows: usize,
 }
 
@@ -314,7 +314,6 @@ pub fn words(data: &[u8]) {
         (0..300).for_each(|i| other.add_name(&format!("{} W{i}", WORDS[(i + 1) % 16]), 0));
     }
     let words = counted_words(&other, usize::from(counters & 3) + 1, usize::from(*memory) * 1000);
-    assert_eq!(words.is_empty(), words.len() == 0);
     table.check(words, &other);
 }
 

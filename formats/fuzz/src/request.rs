@@ -27,6 +27,7 @@ enum Asked {
 enum Meaning {
     Hello,
     Ping,
+    Stats,
     Lookup(Question),
     Batch(Vec<(Id, Result<Question, Code>)>),
 }
@@ -65,6 +66,7 @@ fn told(request: Request) -> Read {
     let meaning = request.operation.map_err(|fault| fault.code).map(|operation| match operation {
         Operation::Hello => Meaning::Hello,
         Operation::Ping => Meaning::Ping,
+        Operation::Stats => Meaning::Stats,
         Operation::Lookup(lookup) => Meaning::Lookup(question(lookup)),
         Operation::Batch(items) => {
             let item = |item: balcao_wire::Item| (item.id, item.lookup.map(question).map_err(|fault| fault.code));
@@ -114,6 +116,7 @@ fn meaning(object: &Json) -> Result<Meaning, Code> {
         None => question(object).map(Meaning::Lookup),
         Some(Json::Text(op)) if op == "hello" => Ok(Meaning::Hello),
         Some(Json::Text(op)) if op == "ping" => Ok(Meaning::Ping),
+        Some(Json::Text(op)) if op == "stats" => Ok(Meaning::Stats),
         Some(Json::Text(op)) if op == "batch" => match member(object, "items") {
             Some(Json::Array(items)) if items.len() <= BATCH_ITEMS_MAX => {
                 Ok(Meaning::Batch(items.iter().map(item).collect()))

@@ -118,7 +118,8 @@ impl<'a> Build<'a> {
     /// Writes the manifest and makes the generation the current one; then removes all but this and the former one.
     ///
     /// # Errors
-    /// [`IndexError::Io`]; until `CURRENT` is replaced the former generation stays.
+    /// [`IndexError::Io`]. Until `CURRENT` is replaced the former generation stays; where only the sync behind that failed, the new one is
+    /// current, and a power cut could bring the former one back.
     pub fn publish(mut self, manifest: &Manifest) -> Result<()> {
         let folder = self.folder();
         write_file(self.storage, &folder.join(MANIFEST_FILE), manifest.to_text()?.as_bytes())
@@ -231,9 +232,24 @@ impl Published {
     /// # Errors
     /// As [`current_generation`].
     pub fn read(index: &Path) -> Result<Self> {
-        let generation = current_generation(index)?;
-        let metadata = fs::metadata(index.join(CURRENT_FILE)).map_err(IndexError::io("read", CURRENT_FILE))?;
-        Ok(Self { generation, inode: metadata.ino(), changed: (metadata.ctime(), metadata.ctime_nsec()) })
+        let (inode, changed) = Self::stamp(index)?;
+        Ok(Self { generation: current_generation(index)?, inode, changed })
+    }
+
+    /// As [`Published::read`], and without a descriptor as long as nothing was published since `self`.
+    ///
+    /// # Errors
+    /// As [`current_generation`].
+    pub fn glance(&self, index: &Path) -> Result<Self> {
+        if Self::stamp(index)? == (self.inode, self.changed) { Ok(self.clone()) } else { Self::read(index) }
+    }
+
+    fn stamp(index: &Path) -> Result<(u64, (i64, i64))> {
+        let metadata = match fs::metadata(index.join(CURRENT_FILE)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(IndexError::Unpublished),
+            result => result.map_err(IndexError::io("read", CURRENT_FILE))?,
+        };
+        Ok((metadata.ino(), (metadata.ctime(), metadata.ctime_nsec())))
     }
 }
 

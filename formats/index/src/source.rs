@@ -81,7 +81,20 @@ impl SourceStamp {
     /// # Errors
     /// [`SourceError::Io`]; [`SourceError::NotADatabase`] for a file without a whole header.
     pub fn read(path: &Path) -> Result<Self, SourceError> {
-        let file = File::open(path)?;
+        Self::of(path, &File::open(path)?)
+    }
+
+    /// As [`SourceStamp::read`], and without a descriptor as long as the file at `path` is the one that is `held` open: whoever has none left still
+    /// knows whether what it serves is what lies there.
+    ///
+    /// # Errors
+    /// As [`SourceStamp::read`].
+    pub fn glance(path: &Path, held: &File) -> Result<Self, SourceError> {
+        let (there, here) = (fs::metadata(path)?, held.metadata()?);
+        if (there.dev(), there.ino()) == (here.dev(), here.ino()) { Self::of(path, held) } else { Self::read(path) }
+    }
+
+    fn of(path: &Path, file: &File) -> Result<Self, SourceError> {
         let metadata = file.metadata()?;
         let mut change_counter = [0; 4];
         file.read_exact_at(&mut change_counter, CHANGE_COUNTER_AT).map_err(no_header)?;
@@ -274,7 +287,12 @@ mod tests {
     fn a_glance_sees_every_change() {
         let folder = tempfile::tempdir().unwrap();
         let path = database(folder.path(), 1);
-        let read = || SourceStamp::read(&path).unwrap();
+        let held = File::open(&path).unwrap();
+        let read = || {
+            let stamp = SourceStamp::read(&path).unwrap();
+            assert_eq!(stamp, SourceStamp::glance(&path, &held).unwrap());
+            stamp
+        };
         let first = read();
         assert_eq!(first, read());
         let time = fs::metadata(&path).unwrap().modified().unwrap();

@@ -248,6 +248,17 @@ mod tests {
     }
 
     #[test]
+    fn a_token_beyond_the_limit_is_refused() {
+        for (length, holds) in [(WORD_BYTES_MAX, true), (WORD_BYTES_MAX + 1, false)] {
+            let folder = tempfile::tempdir().unwrap();
+            // Others are short, so that all of them together are within the limit.
+            let words = Words::new([&b"A"[..], &vec![b'B'; length], b"C"].into_iter());
+            let entry = words.write(folder.path()).unwrap();
+            assert_eq!(Words::read(folder.path(), &entry).is_ok(), holds, "{length} bytes");
+        }
+    }
+
+    #[test]
     fn reads_back() {
         let words = Words::new([&b"SILVA"[..], b"DE SOUZA", "Ø".as_bytes()].into_iter());
         for words in [words, Words::default()] {

@@ -333,6 +333,33 @@ fn pages_of_the_table() {
     assert!(refused > 100, "{refused} of {tried}");
 }
 
+/// Zeros where a file system lost what it had not written. What they met is gone, and SQLite may not know; but no other row is left out in
+/// silence.
+#[test]
+fn holes() {
+    let rows = 600;
+    let before = Before::new(Place::registry_in_memory(rows, 0.1));
+    let (mut tried, mut refused) = (0, 0);
+    for hole in [128, 512, 4096] {
+        for at in (0..before.database.len()).step_by(hole) {
+            let mut database = before.database.clone();
+            database[at..at + hole].fill(0);
+            fs::write(before.db(), &database).unwrap();
+            tried += 1;
+            match before.build(&Silent) {
+                // A row takes more than sixteen bytes.
+                Ok(summary) => assert!((rows - summary.rows) * 16 <= hole as u64, "{hole} bytes at {at}: {summary:?}"),
+                Err(error) => {
+                    refused += 1;
+                    assert!(error.to_string().contains(';'), "{hole} bytes at {at}: {error}");
+                }
+            }
+        }
+    }
+    println!("database: zeros in the file: {tried} tried, {tried} survived, {refused} of them refused");
+    assert!(refused > tried / 2, "{refused} of {tried}");
+}
+
 #[test]
 fn a_page_that_hangs_in_the_tree_twice() {
     let before = Before::new(Place::registry(3000, 0.1));

@@ -38,7 +38,7 @@ pub(crate) struct Query {
     queued: Instant,
     /// Bytes of its line: what it holds is about that much.
     line_bytes: usize,
-    _charge: Charge,
+    charge: Charge,
 }
 
 impl Query {
@@ -53,7 +53,7 @@ impl Query {
     ) -> Self {
         let charge = Charge::new(&means.budget, line_bytes);
         let request = Some(request);
-        Self { request, ticket, snapshot, mailbox, means, began, queued: Instant::now(), line_bytes, _charge: charge }
+        Self { request, ticket, snapshot, mailbox, means, began, queued: Instant::now(), line_bytes, charge }
     }
 
     /// Its place among its connection's requests.
@@ -120,7 +120,9 @@ impl Query {
         }
     }
 
-    fn post(&self, reply: Vec<u8>, answer: Answer) {
+    fn post(&mut self, reply: Vec<u8>, answer: Answer) {
+        // Before the reply can be seen: whoever has it finds its question held no more.
+        self.charge.set(0);
         self.means.metrics.answered(answer, self.began.elapsed());
         let charge = Charge::new(&self.means.budget, reply.len());
         self.mailbox.post(Posted { ticket: self.ticket, reply, line_bytes: self.line_bytes, _charge: charge });

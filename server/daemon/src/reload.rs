@@ -61,7 +61,7 @@ impl Reload {
 
     fn look(&mut self, rung: bool) {
         let served = self.house.snapshot();
-        let sight = Sight::take(&self.db, &self.index);
+        let sight = served.look(&self.index);
         let fits = sight.is_same_database(served.sight()) && !served.is_withdrawn();
         if !rung && fits && sight == *served.sight() {
             self.refused = None;

@@ -2,6 +2,7 @@
 //!
 //! Each row is checked before it is written: its key must be the one that was asked for.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -38,7 +39,8 @@ pub(crate) enum RowError {
 #[derive(Debug)]
 pub(crate) struct RowStore {
     db: PathBuf,
-    /// The file that was opened: no other one is ever read in its place.
+    /// The file that was opened, held and known: no other one is ever read in its place.
+    file: File,
     stamp: SourceStamp,
     table: Table,
     sql: String,
@@ -52,6 +54,7 @@ impl RowStore {
     pub(crate) fn new(db: &Path, table: Table) -> Result<Self, OpenError> {
         let store = Self {
             db: db.to_owned(),
+            file: File::open(db).map_err(SourceError::from)?,
             stamp: SourceStamp::read(db)?,
             sql: table.row_sql(),
             names: table.columns.iter().map(|name| RowWriter::encode_name(name)).collect(),
@@ -82,7 +85,7 @@ impl RowStore {
 
     /// The file's stamp now.
     pub(crate) fn stamp_now(&self) -> Result<SourceStamp, SourceError> {
-        SourceStamp::read(&self.db)
+        SourceStamp::glance(&self.db, &self.file)
     }
 
     /// Lends a reader; it must not be held while a coroutine waits.

@@ -23,8 +23,7 @@ pub struct Sight {
 
 impl Sight {
     /// Looks: some system calls.
-    #[must_use]
-    pub fn take(db: &Path, index: &Path) -> Self {
+    pub(crate) fn take(db: &Path, index: &Path) -> Self {
         Self { published: Published::read(index).ok(), database: SourceStamp::read(db).ok() }
     }
 
@@ -133,6 +132,14 @@ impl Snapshot {
     /// [`IndexError::Damaged`] names file and place.
     pub fn check_index(&self) -> Result<(), IndexError> {
         self.generation.check_files()
+    }
+
+    /// What lies there now. As long as it is what was there when this was opened, looking takes no descriptor.
+    #[must_use]
+    pub fn look(&self, index: &Path) -> Sight {
+        let known = self.sight.published.as_ref();
+        let published = known.map_or_else(|| Published::read(index), |known| known.glance(index));
+        Sight { published: published.ok(), database: self.rows.stamp_now().ok() }
     }
 
     /// What was seen when this was opened. A database that gives another sight is another file, or was changed: device, inode, length, times,

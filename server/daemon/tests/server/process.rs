@@ -102,10 +102,6 @@ impl Process {
         assert!(log.contains(text), "{log}");
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }

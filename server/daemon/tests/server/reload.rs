@@ -51,7 +51,7 @@ fn registry() -> Registry {
 
 /// The files of the index that the server has mapped.
 fn mapped(server: &Server) -> String {
-    fs::read_to_string(format!("/proc/{}/maps", server.process.pid())).unwrap()
+    fs::read_to_string(format!("/proc/{}/maps", server.process.pid().as_raw_nonzero())).unwrap()
 }
 
 /// Writes a copy of the database in which Maria was born on another day, and returns its place.

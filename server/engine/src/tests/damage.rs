@@ -104,9 +104,9 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let inside = to.join(entry.file_name());
         if entry.path().is_dir() {
-            copy(&entry.path(), &inside)
+            copy(&entry.path(), &inside);
         } else {
-            fs::write(inside, fs::read(entry.path()).unwrap()).unwrap()
+            fs::write(inside, fs::read(entry.path()).unwrap()).unwrap();
         }
     }
 }
@@ -315,8 +315,7 @@ fn every_byte() {
     assert!(bytes > BYTES_MIN, "{bytes} bytes");
     assert_eq!(counts.total(), 2 * bytes);
     check_classes(&counts);
-    counts
-        .print(&format!("every byte of a small generation ({bytes} bytes in {} files), two changes each", files.len()));
+    counts.print(&format!("every byte of a small generation ({bytes} in {} files), two changes each", files.len()));
 }
 
 #[test]
@@ -350,7 +349,7 @@ fn every_length() {
         counts.sum(Outcome::Unchanged, |file| file == "anomalies.csv"),
         counts.sum(Outcome::Unchanged, |_| true)
     );
-    counts.print("every shorter length of its files, and a byte more");
+    counts.print("every shorter length of a small generation's files, and a byte more");
 }
 
 /// Every byte of `CURRENT` with every other value.

@@ -76,7 +76,8 @@ fn wide_desk() -> Desk {
 
 /// Whether the database still looks as it did when the desk's snapshot was opened.
 fn is_current(desk: &Desk, snapshot: &Snapshot) -> bool {
-    let sight = Sight::take(&desk.db(), &desk.index());
+    let sight = snapshot.look(&desk.index());
+    assert_eq!(sight, Sight::take(&desk.db(), &desk.index()));
     let same = sight.is_same_database(snapshot.sight());
     // Nobody publishes in these tests.
     assert_eq!(same, sight == *snapshot.sight());

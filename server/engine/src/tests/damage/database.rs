@@ -72,7 +72,7 @@ impl Stand {
         let mut reply = Vec::new();
         for asked in self.asked[rows].iter().flatten() {
             reply.clear();
-            snapshot.answer(&asked.request, &mut reply);
+            let _ = snapshot.answer(&asked.request, &mut reply);
             worst = worst.min(asked.judge(&serde_json::from_slice(&reply).unwrap()));
         }
         worst
@@ -129,7 +129,7 @@ impl Copy {
 
     /// Flips one bit or all bits of a byte, by its place.
     fn with<T>(&self, stand: &Stand, at: usize, then: impl FnOnce(&Path) -> T) -> T {
-        let bits = if at % 3 == 0 { 255 } else { 1 << (at / 3 % 8) };
+        let bits = if at.is_multiple_of(3) { 255 } else { 1 << (at / 3 % 8) };
         self.file.write_all_at(&[stand.bytes[at] ^ bits], at as u64).unwrap();
         let result = whole(format_args!("byte {at} of the database, bits {bits:08b}"), || then(&self.db));
         self.file.write_all_at(&[stand.bytes[at]], at as u64).unwrap();

@@ -93,7 +93,7 @@ fn what_is_no_file_or_not_there() {
         check(&small, &victim, file, "it cannot be opened", name, |path| symlink(path, path).unwrap());
         let forbidden = |path: &Path| {
             fs::write(path, &file.bytes).unwrap();
-            fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
             if fs::read(path).is_ok() {
                 fs::write(path, "").unwrap();
             }

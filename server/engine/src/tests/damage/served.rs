@@ -13,6 +13,9 @@ use crate::Snapshot;
 /// The second parameter of a `.keys` file: where its blocks end. Behind them is what is read at open.
 const BLOCKS_END_AT: usize = 24;
 
+/// A shorter last page may hold nothing that is asked for.
+const PAGE_BYTES_MIN: usize = 1024;
+
 /// Rows of a registry whose files have several pages.
 const ROWS: u64 = 20_000;
 
@@ -48,7 +51,7 @@ fn every_byte_of_the_rowids() {
     );
     assert_eq!(counts.sum(Outcome::Unavailable, |_| true), places.len(), "{counts:?}");
     assert!(places.len() > 600, "{}", places.len());
-    counts.print("every byte of pages that nobody asked for yet, while served");
+    counts.print("every byte of a small generation's pages before their first use, while served");
 }
 
 #[test]
@@ -60,10 +63,13 @@ fn every_page_of_a_larger_one() {
     for file in &files {
         for start in (0..unread_end(file)).step_by(PAGE_BYTES) {
             let end = unread_end(file).min(start + PAGE_BYTES);
+            if end - start < PAGE_BYTES_MIN {
+                continue;
+            }
             places.extend([start, start + (end - start) / 3, end - 1].map(|at| (file, at)));
         }
     }
-    assert!(places.iter().filter(|(file, _)| file.name.ends_with(".keys")).count() > 15, "{}", places.len());
+    assert!(places.iter().filter(|(file, _)| file.name.ends_with(".keys")).count() > 8, "{}", places.len());
     let mut asked = Vec::new();
     // Every third row: there are hundreds on each page.
     for (_, cpf, name) in keys(&desk.db()).into_iter().step_by(3) {
@@ -74,7 +80,7 @@ fn every_page_of_a_larger_one() {
         for line in lines.into_iter().flatten() {
             let request = decode(line.as_bytes());
             let mut right = Vec::new();
-            desk.snapshot.answer(&request, &mut right);
+            let _ = desk.snapshot.answer(&request, &mut right);
             asked.push((request, right));
         }
     }
@@ -90,7 +96,7 @@ fn every_page_of_a_larger_one() {
                 victim.with(file, change, || {
                     for (request, right) in &asked {
                         reply.clear();
-                        snapshot.answer(request, &mut reply);
+                        let _ = snapshot.answer(request, &mut reply);
                         let outcome = judge(&reply, right).expect("right or `unavailable`");
                         lost += usize::from(outcome == Outcome::Unavailable);
                     }
@@ -101,5 +107,5 @@ fn every_page_of_a_larger_one() {
             counts.add(&file.name, Outcome::Unavailable);
         },
     );
-    counts.print("three bytes of each such page of 20,000 rows, while served");
+    counts.print("three bytes of each page of 20,000 rows before its first use, while served");
 }

@@ -219,17 +219,17 @@ impl<'a> Scanner<'a> {
         while let Some((start, mut end)) = self.shared.ranges.next() {
             let mut rows = statement.query([start, end]).map_err(RegistryError::from)?;
             let (mut reported, mut since) = (start, 0);
-            let mut least = Some(start);
+            let mut seen: Option<RowidSpan> = None;
             while let Some(row) = rows.next().map_err(RegistryError::from)? {
                 let rowid = row.get_ref(0).and_then(|value| Ok(value.as_i64()?)).map_err(RegistryError::from)?;
                 // SQLite believes the tree of a damaged file: a page that hangs in it twice would give its rows twice.
-                if least.is_none_or(|least| rowid < least) {
+                if seen.map_or(rowid < start, |(_, last)| rowid <= last) {
                     return Err(BuildError::Disorder);
                 }
-                least = rowid.checked_add(1);
                 if rowid > end {
                     break;
                 }
+                seen = Some((seen.map_or(rowid, |(first, _)| first), rowid));
                 let value = |at| row.get_ref(at).map(cell).map_err(RegistryError::from);
                 self.row(rowid, value(1)?, value(2)?)?;
                 since += 1;
@@ -244,6 +244,7 @@ impl<'a> Scanner<'a> {
                     }
                 }
             }
+            self.found.saw(seen);
             self.shared.report(since, distance(reported, end).wrapping_add(1));
         }
         Ok(())
@@ -262,7 +263,6 @@ impl<'a> Scanner<'a> {
             anomalies.push(row, anomaly as u64);
         });
         self.found.rows += 1;
-        self.found.saw(Some((rowid, rowid)));
         if let Some(code) = keys.cpf_code {
             self.cpf.push(code, row);
         }

@@ -52,9 +52,9 @@ impl SmallDisk {
         &self.path
     }
 
-    /// Mounts it anew with these options.
+    /// Mounts it anew with these options. In a user namespace only those may be named, not all that the system tells of it.
     pub(crate) fn remount(&mut self, options: &str) {
-        assert!(self.run(&format!("mount -o remount,{options} \"$DISK\"")), "{options}");
+        assert!(self.run(&format!("mount -t tmpfs -o remount,{options} none \"$DISK\"")), "{options}");
     }
 
     fn run(&mut self, command: &str) -> bool {

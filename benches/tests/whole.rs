@@ -5,6 +5,7 @@
 
 use balcao_benches::oracle::make::{Make, run};
 use balcao_benches::processes::{command, output};
+use balcao_benches::reload;
 
 #[test]
 fn every_answer_is_that_of_a_plain_scan() {
@@ -22,6 +23,14 @@ fn the_demonstration_runs() {
     for expected in ["ready on 127.0.0.1:", "by CPF", "no row", "\"next\":\"", "total ", "answers.csv", "invalid_cpf"] {
         assert!(text.contains(expected), "{expected} is missing in:\n{text}");
     }
+}
+
+#[test]
+fn ten_reloads_go_unnoticed() {
+    let make = Make { rows: 20_000, dirty: 0.05, seed: 3 };
+    let time = std::time::Duration::from_secs(20);
+    let (text, is_well) = reload::run(&reload::Plan { make, connections: 20, time, out: None }, |_| ()).unwrap();
+    assert!(is_well, "{text}");
 }
 
 #[test]

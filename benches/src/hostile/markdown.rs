@@ -45,7 +45,7 @@ fn heading(out: &mut String, plan: &Plan, machine: &str, day: &str) -> std::fmt:
         out,
         "`hostile --rows {} --dirty {} --seed {} --rounds {rounds} --alone {} --beside {}`, {day}, on {machine}. For each kind a fresh \
          `server serve` with its defaults, and {GOOD} well-behaved clients in a process of their own: CPFs of the table at random, one \
-         request in flight each, every answer compared with the number of rows that the table has. Windows of {} s alone and of {} s beside the \
+         request in flight each, every answer compared with the number of rows that the table has; only good answers count as throughput. Windows of {} s alone and of {} s beside the \
          hostile clients take turns; kept is the throughput beside them over the mean of the windows before and after, median \
          (least–greatest) of {rounds} rounds. Server, well-behaved and hostile clients share the machine: the paces are such that the hostile ones \
          themselves take little of it, as the table tells.\n",
@@ -133,16 +133,39 @@ fn verdict(out: &mut String, outcomes: &[Outcome]) -> std::fmt::Result {
 fn counted(stats: Option<&Value>) -> String {
     let Some(stats) = stats else { return "(it does not count)".to_owned() };
     let mut out = Vec::new();
-    for (group, prefix) in [("answers", ""), ("deadlines", "deadline "), ("connections", "connections ")] {
+    let groups =
+        [("answers", ""), ("deadlines", "deadline "), ("connections", "connections "), ("queue", "questions ")];
+    for (group, prefix) in groups {
         for (name, count) in stats[group].as_object().into_iter().flatten() {
             let count = count.as_u64().unwrap_or_default();
-            if count > 0 && !matches!(name.as_str(), "ok" | "open") {
+            if count > 0 && !matches!(name.as_str(), "ok" | "open" | "open_max" | "depth" | "depth_max") {
                 out.push(format!("{prefix}{name} {}", grouped(count)));
             }
         }
     }
-    if let Some(held) = stats["memory"]["held_bytes_max"].as_u64() {
-        out.push(format!("replies held at most {:.1} MiB", mib(held)));
+    let panics = stats["panics"].as_u64().unwrap_or_default();
+    if panics > 0 {
+        out.push(format!("panics {panics}"));
     }
     out.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_the_server_counted_is_told_but_for_what_is_usual() {
+        let stats = json!({
+            "answers": {"ok": 7000, "bad_json": 1200, "internal": 0},
+            "deadlines": {"line": 3},
+            "connections": {"open": 4, "open_max": 9, "accepted": 10},
+            "queue": {"parked": 2, "depth_max": 1024},
+            "panics": 1,
+        });
+        let expected = "bad_json 1,200, deadline line 3, connections accepted 10, questions parked 2, panics 1";
+        assert_eq!(counted(Some(&stats)), expected);
+    }
 }

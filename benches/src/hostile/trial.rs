@@ -84,6 +84,10 @@ impl Outcome {
                 "leaves {after} bytes of private memory and {sockets} sockets, where {before} and {sockets_before} were before"
             ));
         }
+        let panics = self.stats.as_ref().and_then(|stats| stats["panics"].as_u64()).unwrap_or_default();
+        if panics > 0 {
+            out.push(format!("made the server panic {panics} times"));
+        }
         if !self.errors.is_empty() {
             out.push(format!("well-behaved clients met errors: {:?}", self.errors));
         }
@@ -96,47 +100,15 @@ pub(crate) fn run(plan: &Plan, ground: &Ground, kind: &Kind) -> anyhow::Result<O
     let server = ground.start()?;
     let (pid, address) = (server.pid(), server.address);
     warm_up(plan, ground, &server)?;
-    let look = || Look::at(&server);
-    let before = look()?;
+    let before = Look::at(&server)?;
     let watch = Watch::start(pid);
     let target =
         Target { server: address, pid, dear: ground.dear.clone(), stale: ground.stale.clone(), seed: plan.make.seed };
-
     let good = Good::start(plan, ground, &server)?;
     std::thread::sleep(WARMUP);
-    let (mut alone, mut beside, mut deeds) = (Vec::new(), Vec::new(), Deeds::new());
-    let (mut crowd_cpu, mut crowd_time) = (0.0, Duration::ZERO);
-    let own_cpu = || process_cpu(std::process::id()).unwrap_or_default();
-    for _ in 0..plan.rounds {
-        alone.push(window(plan.alone));
-        let (cpu, began) = (own_cpu(), Instant::now());
-        let crowd = Working::start((kind.start)(&target)?);
-        std::thread::sleep(RAMP);
-        beside.push(window(plan.beside));
-        let (crowd, done) = crowd.stop();
-        crowd_cpu += own_cpu() - cpu;
-        crowd_time += began.elapsed();
-        drop(crowd);
-        for (what, count) in done {
-            *deeds.entry(what).or_default() += count;
-        }
-        std::thread::sleep(RAMP);
-    }
-    alone.push(window(plan.alone));
+    let turns = Turns::take(plan, kind, &target)?;
     let good = good.finish()?;
-
-    // Once more, then its clients hold what they have and do nothing.
-    let crowd = Working::start((kind.start)(&target)?);
-    std::thread::sleep(RAMP * 2);
-    let (crowd, _) = crowd.stop();
-    let stopped = Instant::now();
-    let mut after = wait_for(look, |now| now.is_back_to(before), HOLD)?;
-    let ended_by_server = after.is_back_to(before);
-    drop(crowd);
-    if !ended_by_server {
-        after = wait_for(look, |now| now.is_back_to(before), GONE)?;
-    }
-    let back_after = after.is_back_to(before).then(|| stopped.elapsed());
+    let retreat = Retreat::watch(&server, kind, &target, before)?;
     let peak = watch.peak().private;
 
     // It is the same process, and it answers rightly on a new connection.
@@ -145,28 +117,86 @@ pub(crate) fn run(plan: &Plan, ground: &Ground, kind: &Kind) -> anyhow::Result<O
     let stats = ask(address, r#"{"op":"stats"}"#)?;
     server.stop().with_context(|| format!("after `{}`", kind.what))?;
 
-    let kept = beside
-        .iter()
-        .zip(alone.windows(2))
-        .map(|(beside, around)| Ok(good.rate(beside)? / ((good.rate(&around[0])? + good.rate(&around[1])?) / 2.0)));
-    let kept = kept.collect::<anyhow::Result<Vec<f64>>>()?;
-    let rates = |windows: &[Window]| windows.iter().map(|window| good.rate(window)).collect::<anyhow::Result<Vec<_>>>();
+    let [alone, beside] = [&turns.alone, &turns.beside]
+        .map(|windows| windows.iter().map(|window| good.rate(window)).collect::<anyhow::Result<Vec<_>>>());
+    let (alone, beside) = (alone?, beside?);
+    let kept = beside.iter().zip(alone.windows(2)).map(|(beside, around)| beside / ((around[0] + around[1]) / 2.0));
     let no_round = "no round was asked for";
     Ok(Outcome {
         what: kind.what,
         kept: Spread::new(kept).context(no_round)?,
-        alone: Spread::new(rates(&alone)?).context(no_round)?,
-        beside: Spread::new(rates(&beside)?).context(no_round)?,
-        max_us: [good.max_us(&alone), good.max_us(&beside)],
-        memory: [before.private, peak, after.private],
-        sockets: [before.sockets, after.sockets],
-        ended_by_server,
-        back_after,
+        max_us: [good.max_us(&turns.alone), good.max_us(&turns.beside)],
+        alone: Spread::new(alone).context(no_round)?,
+        beside: Spread::new(beside).context(no_round)?,
+        memory: [before.private, peak, retreat.after.private],
+        sockets: [before.sockets, retreat.after.sockets],
+        ended_by_server: retreat.ended_by_server,
+        back_after: retreat.back_after,
         errors: good.errors,
-        deeds,
-        crowd_cpu: crowd_cpu / crowd_time.as_secs_f64(),
+        deeds: turns.deeds,
+        crowd_cpu: turns.crowd_cpu,
         stats: (stats["status"] == "ok").then_some(stats),
     })
+}
+
+/// The windows without and with the crowd, which take turns.
+struct Turns {
+    /// One more than those with it, so that each of these lies between two.
+    alone: Vec<Window>,
+    beside: Vec<Window>,
+    deeds: Deeds,
+    /// Processor time of the crowd, as a share of one core.
+    crowd_cpu: f64,
+}
+
+impl Turns {
+    fn take(plan: &Plan, kind: &Kind, target: &Target) -> anyhow::Result<Self> {
+        let (mut alone, mut beside, mut deeds) = (Vec::new(), Vec::new(), Deeds::new());
+        let (mut crowd_cpu, mut crowd_time) = (0.0, Duration::ZERO);
+        let own_cpu = || process_cpu(std::process::id()).unwrap_or_default();
+        for _ in 0..plan.rounds {
+            alone.push(window(plan.alone));
+            let (cpu, began) = (own_cpu(), Instant::now());
+            let crowd = Working::start((kind.start)(target)?);
+            std::thread::sleep(RAMP);
+            beside.push(window(plan.beside));
+            let (crowd, done) = crowd.stop();
+            crowd_cpu += own_cpu() - cpu;
+            crowd_time += began.elapsed();
+            drop(crowd);
+            for (what, count) in done {
+                *deeds.entry(what).or_default() += count;
+            }
+            std::thread::sleep(RAMP);
+        }
+        alone.push(window(plan.alone));
+        Ok(Self { alone, beside, deeds, crowd_cpu: crowd_cpu / crowd_time.as_secs_f64() })
+    }
+}
+
+/// The crowd comes once more, then its clients hold what they have and do nothing, and at last they go.
+struct Retreat {
+    after: Look,
+    ended_by_server: bool,
+    back_after: Option<Duration>,
+}
+
+impl Retreat {
+    fn watch(server: &Server, kind: &Kind, target: &Target, before: Look) -> anyhow::Result<Self> {
+        let crowd = Working::start((kind.start)(target)?);
+        std::thread::sleep(RAMP * 2);
+        let (crowd, _) = crowd.stop();
+        let stopped = Instant::now();
+        let wait = |within| wait_for(|| Look::at(server), |now| now.is_back_to(before), within);
+        let mut after = wait(HOLD)?;
+        let ended_by_server = after.is_back_to(before);
+        drop(crowd);
+        if !ended_by_server {
+            after = wait(GONE)?;
+        }
+        let back_after = after.is_back_to(before).then(|| stopped.elapsed());
+        Ok(Self { after, ended_by_server, back_after })
+    }
 }
 
 /// Has the server answer every sort of question, so that what it allocates once is allocated: then it is left alone for a moment.
@@ -315,5 +345,38 @@ impl Met {
     fn max_us(&self, windows: &[Window]) -> u64 {
         let slots = windows.iter().filter_map(|window| self.slots(window)).flatten();
         slots.filter_map(|slot| self.max_us.get(slot).copied()).max().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_cut_out_of_the_timeline() {
+        let met = Met {
+            began: 1000,
+            slot: 100,
+            answered: vec![1, 2, 4, 8],
+            max_us: vec![9, 7, 5, 3],
+            errors: BTreeMap::new(),
+        };
+        // The slots from 1100 to 1300 lie whole in it.
+        let window = Window { from: 1010, to: 1390 };
+        assert_eq!(met.rate(&window).unwrap(), 30.0);
+        assert_eq!(met.max_us(&[window]), 7);
+        // Behind the last reply nothing was answered; before the beginning nobody knows.
+        assert_eq!(met.rate(&Window { from: 1300, to: 1500 }).unwrap(), 40.0);
+        assert!(met.rate(&Window { from: 900, to: 1500 }).is_err());
+    }
+
+    #[test]
+    fn memory_and_sockets_must_come_back() {
+        let before = Look { private: 100 << 20, sockets: 4 };
+        assert!(Look { private: 110 << 20, sockets: 4 }.is_back_to(before));
+        assert!(!Look { private: 111 << 20, sockets: 4 }.is_back_to(before));
+        assert!(!Look { private: 100 << 20, sockets: 5 }.is_back_to(before));
+        let small = Look { private: 10 << 20, sockets: 4 };
+        assert!(Look { private: (10 << 20) + MEMORY_NOISE, sockets: 3 }.is_back_to(small));
     }
 }

@@ -98,3 +98,45 @@ impl Wire {
         let _ = set_socket_linger(&self.stream, Some(Duration::ZERO));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Reads until `wanted` holds of what came so far.
+    fn read_until(wire: &mut Wire, wanted: impl Fn(Read) -> bool) -> Read {
+        let (began, mut all) = (Instant::now(), Read::default());
+        while !wanted(all) {
+            assert!(began.elapsed() < Duration::from_secs(30), "{all:?}");
+            let got = wire.read(usize::MAX);
+            all = Read { bytes: all.bytes + got.bytes, lines: all.lines + got.lines, ended: got.ended };
+        }
+        all
+    }
+
+    #[test]
+    fn bytes_lines_and_ends_are_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut wire = Wire::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        assert!(wire.send(b"question") && wire.is_flushed());
+        peer.read_exact(&mut [0; 8]).unwrap();
+        assert_eq!(wire.read(10), Read::default());
+        peer.write_all(b"one\ntwo\nthr").unwrap();
+        assert_eq!(read_until(&mut wire, |all| all.bytes == 11), Read { bytes: 11, lines: 2, ended: false });
+        drop(peer);
+        assert!(read_until(&mut wire, |all| all.ended).ended);
+    }
+
+    #[test]
+    fn who_vanishes_is_seen_as_a_reset() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let wire = Wire::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        wire.reset();
+        assert_eq!(peer.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
+}

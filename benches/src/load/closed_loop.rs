@@ -260,14 +260,15 @@ impl<'a> Share<'a> {
             judged = framing::judge(reply, self.plan.expect_rows, total);
         }
         let answered = Instant::now();
-        if answered >= self.begin && answered < self.end {
-            self.tally.answered(answered - self.begin, answered - asked);
-        }
         let checked = match self.check {
             Some(check) if judged.error.is_none() => check.check(&Answered { question, reply, asked, answered }),
             _ => Ok(()),
         };
-        if let Some(code) = judged.error.as_deref().or(checked.err()) {
+        let error = judged.error.as_deref().or(checked.err());
+        if answered >= self.begin && answered < self.end {
+            self.tally.answered(answered - self.begin, answered - asked, error.is_none());
+        }
+        if let Some(code) = error {
             self.tally.error(code, 1);
         }
         true

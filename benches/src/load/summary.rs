@@ -20,7 +20,7 @@ pub(crate) const SLOT: Duration = Duration::from_millis(100);
 /// What was answered within a tenth of a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slot {
-    /// Requests.
+    /// Requests that were answered well.
     pub answered: u64,
     /// The longest latency among them, in microseconds.
     pub max_us: u64,
@@ -43,8 +43,8 @@ impl Tally {
         Self { latency_us, errors: BTreeMap::new(), slots: Vec::new() }
     }
 
-    /// A reply that came `since` the beginning of the measured time, `latency` after its request.
-    pub(crate) fn answered(&mut self, since: Duration, latency: Duration) {
+    /// A reply, good or bad, that came `since` the beginning of the measured time, `latency` after its request.
+    pub(crate) fn answered(&mut self, since: Duration, latency: Duration, is_well: bool) {
         let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1);
         self.latency_us.saturating_record(us);
         let at = (since.as_micros() / SLOT.as_micros()) as usize;
@@ -52,7 +52,7 @@ impl Tally {
             self.slots.resize(at + 1, Slot::default());
         }
         let slot = &mut self.slots[at];
-        slot.answered += 1;
+        slot.answered += u64::from(is_well);
         slot.max_us = slot.max_us.max(us);
     }
 

@@ -23,7 +23,7 @@ use crate::table::Registry;
 const SECTION: &str = "cost";
 
 /// Seconds of asking before a load is measured.
-const WARMUP_SECONDS: u64 = 1;
+const WARMUP_SECONDS: u32 = 1;
 
 /// What to compare, and over what.
 #[derive(Clone, Debug)]
@@ -150,7 +150,7 @@ fn load(plan: &Plan, server: &Path, db: &Path, index: &Path, keys: &Path) -> any
     ensure!(summary["errors"] == 0, "questions of the load failed: {}", summary["errors_by_code"]);
     let per_second = summary["per_second"].as_f64().context("`load` told no rate")?;
     // The warm-up is asked at about the same rate, and belongs to the CPU time.
-    let answers = per_second * (plan.seconds as f64 + WARMUP_SECONDS as f64);
+    let answers = per_second * f64::from(plan.seconds + WARMUP_SECONDS);
     Ok([per_second, cpu / answers * 1e6])
 }
 

@@ -14,7 +14,7 @@ use balcao_wire::{Code, Fault, Operation, Request, write_fault, write_stats};
 use crate::conversation::{Desk, Outcome, Ticket};
 use crate::limits::{INLINE_BYTES_MAX, INLINE_ROWS_MAX};
 use crate::mailbox::Mailbox;
-use crate::queries::{Query, no_room, queue_full};
+use crate::queries::{Query, no_room};
 use crate::serve::House;
 
 /// The desk as one session sees it, with the snapshot that its requests begin with.
@@ -74,7 +74,7 @@ impl SessionDesk<'_> {
         }
     }
 
-    /// Puts a dear request into the queue: `None`. Where there is no room for it, appends an error that says so.
+    /// Has a dear request answered later: `None`. Where the server holds too much already, appends an error that says so.
     fn queue(
         &self,
         request: Request,
@@ -83,19 +83,17 @@ impl SessionDesk<'_> {
         began: Instant,
         out: &mut Vec<u8>,
     ) -> Option<Answer> {
-        let refuse = |request: &Request, fault: &Fault, out: &mut Vec<u8>| {
-            write_fault(out, &request.id, fault);
-            Some(Err(fault.code))
-        };
         if self.house.means.budget.is_short() {
-            return refuse(&request, &no_room(), out);
+            let fault = no_room();
+            write_fault(out, &request.id, &fault);
+            return Some(Err(fault.code));
         }
         let (snapshot, mailbox) = (Arc::clone(&self.snapshot), Arc::clone(self.mailbox));
         let query = Query::new(request, line_bytes, ticket, began, snapshot, mailbox, self.house.means.clone());
-        match self.house.queries.push(query) {
-            Ok(()) => None,
-            Err(query) => refuse(&query.give_back(), &queue_full(), out),
+        if let Some(next) = self.mailbox.line_up(query) {
+            self.house.queries.push(next);
         }
+        None
     }
 }
 

@@ -54,6 +54,10 @@ pub(crate) const INLINE_ROWS_MAX: usize = 8;
 /// Questions that wait for a query thread. At 1000 rows a page the last of them waits a second or two.
 pub(crate) const QUEUE_MAX: usize = 1024;
 
+/// Of these, those of one connection; its others wait until these are answered. So it takes a sixty-fourth of the queue at most, and finds its
+/// questions answered as they come, not `overloaded`.
+pub(crate) const QUEUE_SHARE_MAX: usize = 16;
+
 /// What an `overloaded` client is told to wait.
 pub(crate) const RETRY_AFTER_MS: u32 = 250;
 
@@ -92,6 +96,12 @@ pub(crate) const OWN_BLOCK_BYTES_MIN: i32 = 128 * 1024;
 
 /// Held bytes that were given back, after which the allocator is asked to give its free pages back too.
 pub(crate) const TRIM_BYTES: usize = 16 << 20;
+
+/// What an open connection takes beside what it holds, roughly: its stack, its buffers, its places in the lists. Many that close are a wave too.
+pub(crate) const CONNECTION_BYTES_ABOUT: usize = 16 << 10;
+
+/// Sweeps after that until it is asked once more: what was being answered has ended by then.
+pub(crate) const TRIM_AGAIN_SWEEPS: u32 = 20;
 
 /// Between two looks at `CURRENT` and the database: so long may an answer come from what is there no more.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);

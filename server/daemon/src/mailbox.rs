@@ -1,15 +1,16 @@
-//! `Mailbox`: where the replies of one connection's dear questions wait for their session, and its questions that were put aside because its
-//! client does not take what it has already.
+//! `Mailbox`: where one connection's dear questions line up for the queue, and where their replies wait for the session.
 //!
-//! A connection so holds about [`CONNECTION_BYTES_MAX`] of replies and one more for each query thread, however much it asks for.
+//! A connection has a share of the queue. Beyond it, and while its client does not take what it has already, its questions are put aside here: so it
+//! holds about [`CONNECTION_BYTES_MAX`] of replies and one more for each query thread, and nobody else's place, however much it asks for.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use may::io::WaitIoWaker;
 
 use crate::budget::Charge;
 use crate::conversation::Ticket;
-use crate::limits::CONNECTION_BYTES_MAX;
+use crate::limits::{CONNECTION_BYTES_MAX, QUEUE_SHARE_MAX};
 use crate::queries::Query;
 
 /// A reply on its way back to its session.
@@ -37,8 +38,10 @@ struct State {
     untaken_bytes: usize,
     /// The first place among the replies without `id` that is not answered.
     first_ordered: u64,
-    /// Questions that wait until the client takes replies.
-    parked: Vec<Query>,
+    /// Questions that are put aside, in their order.
+    parked: VecDeque<Query>,
+    /// Questions in the queue or being answered.
+    queued: usize,
     /// The session is over: nothing is taken any more.
     closed: bool,
 }
@@ -50,6 +53,22 @@ impl State {
 
     fn is_full(&self) -> bool {
         self.posted_bytes + self.untaken_bytes >= CONNECTION_BYTES_MAX
+    }
+
+    /// The next question that may go into the queue.
+    fn next(&mut self) -> Option<Query> {
+        if self.queued >= QUEUE_SHARE_MAX {
+            return None;
+        }
+        let query = if self.is_full() {
+            // Whatever waits behind the first place cannot be taken before it: the first never waits for the client.
+            let first = self.parked.iter().position(|query| self.is_first(query))?;
+            self.parked.remove(first)
+        } else {
+            self.parked.pop_front()
+        };
+        self.queued += usize::from(query.is_some());
+        query
     }
 }
 
@@ -67,20 +86,27 @@ impl Mailbox {
         std::mem::take(&mut state.posted)
     }
 
-    /// Tells how many bytes of replies the session holds and which place is the first that is not answered. Returns the questions that need
-    /// not wait any more.
+    /// Lines a question up. Returns the next one that may go into the queue, this or one before it.
+    pub(crate) fn line_up(&self, query: Query) -> Option<Query> {
+        let mut state = self.lock();
+        if state.is_full() {
+            query.count_parked();
+        }
+        state.parked.push_back(query);
+        state.next()
+    }
+
+    /// Tells how many bytes of replies the session holds and which place is the first that is not answered. Returns the questions that may go
+    /// into the queue now.
     pub(crate) fn settle(&self, untaken_bytes: usize, first_ordered: u64) -> Vec<Query> {
         let mut state = self.lock();
         state.untaken_bytes = untaken_bytes;
         state.first_ordered = first_ordered;
-        // Whatever waits behind the first place cannot be taken before it: the first never waits for them.
-        if state.parked.is_empty() || state.is_full() && !state.parked.iter().any(|query| state.is_first(query)) {
-            return Vec::new();
-        }
-        std::mem::take(&mut state.parked)
+        std::iter::from_fn(|| state.next()).collect()
     }
 
-    /// Gives the query back if it may be answered now. Else puts it aside until the session settles; or forgets it where the session is over.
+    /// Gives the query, which comes from the queue, back if it may be answered now. Else puts it aside until the session settles; or forgets it
+    /// where the session is over.
     pub(crate) fn admit(&self, query: Query) -> Option<Query> {
         let mut state = self.lock();
         if state.closed {
@@ -92,7 +118,8 @@ impl Mailbox {
             return Some(query);
         }
         query.count_parked();
-        state.parked.push(query);
+        state.queued = state.queued.saturating_sub(1);
+        state.parked.push_front(query);
         None
     }
 
@@ -102,6 +129,7 @@ impl Mailbox {
         if state.closed {
             return;
         }
+        state.queued = state.queued.saturating_sub(1);
         state.posted_bytes += posted.reply.len();
         state.posted.push(posted);
         drop(state);

@@ -1,6 +1,6 @@
 //! The allocator, told what this server does: it holds much for a moment, and should not look as if it held it for ever.
 
-use crate::limits::{OWN_BLOCK_BYTES_MIN, TRIM_BYTES};
+use crate::limits::{OWN_BLOCK_BYTES_MIN, TRIM_AGAIN_SWEEPS, TRIM_BYTES};
 
 /// From now on large blocks go back to the system when they are freed.
 pub(crate) fn give_large_blocks_back() {
@@ -17,16 +17,25 @@ pub(crate) fn give_large_blocks_back() {
 pub(crate) struct Tide {
     /// The most that was held since pages were given back.
     high: usize,
+    /// Looks until they are given back once more.
+    again_in: u32,
 }
 
 impl Tide {
-    /// Looks at what is held now; whether a wave is over and pages were given back.
+    /// Looks at what is held now; whether a wave is over, a moment or a while ago, and pages were given back.
     pub(crate) fn look(&mut self, held: usize) -> bool {
         self.high = self.high.max(held);
-        if self.high < TRIM_BYTES || held > self.high / 4 {
-            return false;
+        let over = self.high >= TRIM_BYTES && held <= self.high / 4;
+        if over {
+            self.high = held;
+            self.again_in = TRIM_AGAIN_SWEEPS;
+        } else {
+            let waited = self.again_in == 1;
+            self.again_in = self.again_in.saturating_sub(1);
+            if !waited {
+                return false;
+            }
         }
-        self.high = held;
         #[cfg(target_env = "gnu")]
         #[expect(unsafe_code, reason = "the allocator is C")]
         // SAFETY: `malloc_trim` gives back pages that nothing lives in, under the allocator's own locks.
@@ -42,13 +51,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wave_is_over_once() {
+    fn after_a_wave_and_once_more() {
         let mut tide = Tide::default();
         assert!(!tide.look(TRIM_BYTES - 1));
         assert!(!tide.look(0));
         assert!(!tide.look(TRIM_BYTES));
         assert!(!tide.look(TRIM_BYTES / 2));
         assert!(tide.look(TRIM_BYTES / 4));
-        assert!(!tide.look(0));
+        let given_back: Vec<_> = (0..3 * TRIM_AGAIN_SWEEPS).filter(|_| tide.look(0)).collect();
+        assert_eq!(given_back, [TRIM_AGAIN_SWEEPS - 1]);
     }
 }

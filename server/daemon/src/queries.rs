@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use balcao_engine::{Answer, Snapshot};
-use balcao_wire::{Code, Fault, Id, Request, write_fault};
+use balcao_wire::{Code, Fault, Request, write_fault};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::budget::{Budget, Charge};
@@ -97,14 +97,8 @@ impl Query {
     }
 
     /// Answers with an error.
-    pub(crate) fn refuse(mut self, fault: &Fault) {
+    fn refuse(mut self, fault: &Fault) {
         self.refuse_once(fault);
-    }
-
-    /// Its request, unanswered: whoever takes it answers it.
-    pub(crate) fn give_back(mut self) -> Request {
-        // It is only ever taken together with the query itself.
-        self.request.take().unwrap_or(Request { id: Id::Absent, operation: Err(queue_full()) })
     }
 
     /// Lets it go unanswered: there is nobody any more to answer to.
@@ -141,11 +135,6 @@ pub(crate) fn no_room() -> Fault {
     Fault::overloaded("the server holds as many replies as it may; ask again later", RETRY_AFTER_MS)
 }
 
-/// The answer to a dear question that finds the queue full.
-pub(crate) fn queue_full() -> Fault {
-    Fault::overloaded("the queue of queries is full; ask again later", RETRY_AFTER_MS)
-}
-
 /// The queue's entrance.
 pub(crate) struct Queries {
     sender: Sender<Query>,
@@ -165,12 +154,11 @@ impl Queries {
         Ok(Self { sender })
     }
 
-    /// Puts a query into the queue; gives it back where the queue is full.
-    pub(crate) fn push(&self, mut query: Query) -> Result<(), Box<Query>> {
+    /// Puts a query into the queue; where that is full, its reply says so.
+    pub(crate) fn push(&self, mut query: Query) {
         query.queued = Instant::now();
-        match self.sender.try_send(query) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(query) | TrySendError::Disconnected(query)) => Err(Box::new(query)),
+        if let Err(TrySendError::Full(query) | TrySendError::Disconnected(query)) = self.sender.try_send(query) {
+            query.refuse(&Fault::overloaded("the queue of queries is full; ask again later", RETRY_AFTER_MS));
         }
     }
 
@@ -187,7 +175,7 @@ mod tests {
     use balcao_wire::decode;
 
     use super::*;
-    use crate::limits::{CONNECTION_BYTES_MAX, HELD_BYTES_MAX};
+    use crate::limits::{CONNECTION_BYTES_MAX, HELD_BYTES_MAX, QUEUE_SHARE_MAX};
     use crate::serve::House;
     use crate::test_house;
 
@@ -223,22 +211,31 @@ mod tests {
         assert_eq!(house.means.metrics.late_requests.get(), 1);
     }
 
+    /// Lines a query up and runs what may go into the queue.
+    fn line_up(house: &House, mailbox: &Arc<Mailbox>, ticket: Ticket) {
+        mailbox.line_up(query(house, mailbox, ticket)).into_iter().for_each(Query::run);
+    }
+
     #[test]
     fn a_client_that_takes_nothing_is_not_answered_more() {
         let (_folder, house) = test_house::open();
         let mailbox = Arc::<Mailbox>::default();
-        let run = |ticket| query(&house, &mailbox, ticket).run();
         let answered = |ticket| (ticket, "12345678909".to_owned());
+        // Two are in the queue already when the client is found to take nothing.
+        let in_the_queue: Vec<_> = [Ticket::Any, Ticket::Ordered(8)]
+            .into_iter()
+            .filter_map(|ticket| mailbox.line_up(query(&house, &mailbox, ticket)))
+            .collect();
+        assert_eq!(in_the_queue.len(), 2);
         assert!(mailbox.settle(CONNECTION_BYTES_MAX, 7).is_empty());
-        run(Ticket::Any);
-        run(Ticket::Ordered(8));
+        in_the_queue.into_iter().for_each(Query::run);
         // All others without `id` wait for this one: were it put aside, nobody would ever be answered.
-        run(Ticket::Ordered(7));
+        line_up(&house, &mailbox, Ticket::Ordered(7));
         assert_eq!(taken(&mailbox), [answered(Ticket::Ordered(7))]);
-        assert_eq!(house.means.metrics.parked.get(), 2);
-        // Now the next one is the first; what is put aside goes on together, and is looked at once more.
+        assert_eq!(house.means.metrics.parked.get(), 3);
+        // Now the next one is the first.
         let again = mailbox.settle(CONNECTION_BYTES_MAX, 8);
-        assert_eq!(again.len(), 2);
+        assert_eq!(again.len(), 1);
         again.into_iter().for_each(Query::run);
         assert_eq!(taken(&mailbox), [answered(Ticket::Ordered(8))]);
         // The client took what it had.
@@ -249,10 +246,31 @@ mod tests {
         let reply = vec![b'x'; CONNECTION_BYTES_MAX];
         let _charge = Charge::new(&house.means.budget, 0);
         mailbox.post(Posted { ticket: Ticket::Any, reply, line_bytes: 0, _charge });
-        run(Ticket::Any);
+        line_up(&house, &mailbox, Ticket::Any);
         assert_eq!(mailbox.take().len(), 1);
         assert_eq!(mailbox.settle(0, 9).len(), 1);
         assert!(house.means.budget.held() < 1000, "what was answered is held no more");
+    }
+
+    #[test]
+    fn a_connection_has_its_share_of_the_queue() {
+        let (_folder, house) = test_house::open();
+        let mailbox = Arc::<Mailbox>::default();
+        let tickets = |queries: &[Query]| queries.iter().map(Query::ticket).collect::<Vec<_>>();
+        let all: Vec<_> = (0..QUEUE_SHARE_MAX as u64 + 3).map(Ticket::Ordered).collect();
+        let mut queued: Vec<_> =
+            all.iter().filter_map(|&ticket| mailbox.line_up(query(&house, &mailbox, ticket))).collect();
+        assert_eq!(tickets(&queued), all[..QUEUE_SHARE_MAX]);
+        assert!(mailbox.settle(0, 0).is_empty());
+        // Each answer, of whatever kind, makes room for the next in the line.
+        queued.remove(0).run();
+        queued.remove(0).refuse(&no_room());
+        let next = mailbox.settle(0, 0);
+        assert_eq!(tickets(&next), all[QUEUE_SHARE_MAX..QUEUE_SHARE_MAX + 2]);
+        drop(queued.remove(0));
+        let last = mailbox.settle(0, 0);
+        assert_eq!(tickets(&last), all[QUEUE_SHARE_MAX + 2..]);
+        assert_eq!(taken(&mailbox).len(), 3);
     }
 
     #[test]
@@ -260,7 +278,7 @@ mod tests {
         let (_folder, house) = test_house::open();
         let mailbox = Arc::<Mailbox>::default();
         assert!(mailbox.settle(CONNECTION_BYTES_MAX, 0).is_empty());
-        query(&house, &mailbox, Ticket::Any).run();
+        line_up(&house, &mailbox, Ticket::Any);
         assert!(house.means.budget.held() > 0);
         mailbox.close();
         query(&house, &mailbox, Ticket::Any).run();

@@ -17,7 +17,6 @@ use crate::desk::SessionDesk;
 use crate::limits::{
     BYTES_BEFORE_YIELD, LINE_DEADLINE, LINGER, READ_BYTES, ROUNDS_BEFORE_YIELD, WRITE_STALL, WRITE_STALL_SHORT,
 };
-use crate::queries::queue_full;
 use crate::serve::House;
 use crate::sweep::Entry;
 
@@ -186,9 +185,7 @@ impl<'a> Session<'a> {
             return;
         }
         for query in self.entry.watch.mailbox.settle(self.talk.untaken_bytes(), self.talk.first_ordered()) {
-            if let Err(query) = self.house.queries.push(query) {
-                query.refuse(&queue_full());
-            }
+            self.house.queries.push(query);
         }
     }
 

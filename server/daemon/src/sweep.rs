@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use crate::budget::Budget;
-use crate::limits::{SWEEP_EVERY, WRITE_STALL_SHORT};
+use crate::limits::{CONNECTION_BYTES_ABOUT, SWEEP_EVERY, WRITE_STALL_SHORT};
 use crate::mailbox::Mailbox;
 use crate::memory::Tide;
 use crate::metrics::Metrics;
@@ -90,7 +90,7 @@ impl Sessions {
             loop {
                 thread::sleep(SWEEP_EVERY);
                 swept.sweep();
-                tide.look(swept.budget.held());
+                tide.look(swept.budget.held() + swept.served() * CONNECTION_BYTES_ABOUT);
             }
         })?;
         Ok(sessions)

@@ -51,12 +51,15 @@ pub(crate) const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// hundred from a disk, a hand-over about 10 µs: measured in `docs/decisions.md`.
 pub(crate) const INLINE_ROWS_MAX: usize = 8;
 
-/// Questions that wait for a query thread. At 1000 rows a page the last of them waits a second or two.
+/// Rows of a page that goes into the lane of short questions: what `limit` is without a word, and a person reads. It takes some hundred microseconds.
+pub(crate) const SHORT_ROWS_MAX: usize = 50;
+
+/// Questions that wait for a query thread, in each lane. At 1000 rows a page the last of them waits a second or two.
 pub(crate) const QUEUE_MAX: usize = 1024;
 
-/// Of these, those of one connection; its others wait until these are answered. So it takes a sixty-fourth of the queue at most, and finds its
-/// questions answered as they come, not `overloaded`.
-pub(crate) const QUEUE_SHARE_MAX: usize = 16;
+/// Of these, those of one connection; its others wait until these are answered. So whoever asks one question waits behind four of each greedy one at
+/// most, and a greedy one finds its questions answered as they come, not `overloaded`. Four keep two threads busy while replies go out.
+pub(crate) const QUEUE_SHARE_MAX: usize = 4;
 
 /// What an `overloaded` client is told to wait.
 pub(crate) const RETRY_AFTER_MS: u32 = 250;
@@ -87,8 +90,8 @@ pub(crate) const SWEEP_EVERY: Duration = Duration::from_millis(250);
 /// From the signal to the end of the process, what is in hand answered or not. The contract says five seconds.
 pub(crate) const STOP_WITHIN: Duration = Duration::from_millis(4500);
 
-/// Of the threads that answer dear questions; workers have 0. Ten steps are a tenth of the weight.
-pub(crate) const DEAR_NICENESS: i32 = 10;
+/// Of the threads that answer long questions; all others have 0. Fourteen steps are about a twentieth of the weight.
+pub(crate) const LONG_NICENESS: i32 = 14;
 
 /// Bytes of one block of memory from which on it is asked of the system and given back to it at once: most replies of dear questions. The
 /// allocator would raise its own bound with the first of them that is freed, and keep the following ones.

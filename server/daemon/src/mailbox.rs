@@ -1,6 +1,6 @@
 //! `Mailbox`: where one connection's dear questions line up for the queue, and where their replies wait for the session.
 //!
-//! A connection has a share of the queue. Beyond it, and while its client does not take what it has already, its questions are put aside here: so it
+//! A connection has a share of each lane's queue. Beyond it, and while its client does not take what it has already, its questions are put aside here: so it
 //! holds about [`CONNECTION_BYTES_MAX`] of replies and one more for each query thread, and nobody else's place, however much it asks for.
 
 use std::collections::VecDeque;
@@ -11,11 +11,12 @@ use may::io::WaitIoWaker;
 use crate::budget::Charge;
 use crate::conversation::Ticket;
 use crate::limits::{CONNECTION_BYTES_MAX, QUEUE_SHARE_MAX};
-use crate::queries::Query;
+use crate::queries::{Lane, Query};
 
 /// A reply on its way back to its session.
 pub(crate) struct Posted {
     pub(crate) ticket: Ticket,
+    pub(crate) lane: Lane,
     pub(crate) reply: Vec<u8>,
     /// Bytes of the request's line, which is in hand no more.
     pub(crate) line_bytes: usize,
@@ -38,12 +39,19 @@ struct State {
     untaken_bytes: usize,
     /// The first place among the replies without `id` that is not answered.
     first_ordered: u64,
-    /// Questions that are put aside, in their order.
-    parked: VecDeque<Query>,
-    /// Questions in the queue or being answered.
-    queued: usize,
+    /// One for each lane.
+    lines: [Line; Lane::COUNT],
     /// The session is over: nothing is taken any more.
     closed: bool,
+}
+
+/// The questions of one lane.
+#[derive(Default)]
+struct Line {
+    /// Those that are put aside, in their order.
+    parked: VecDeque<Query>,
+    /// How many are in the queue or being answered.
+    queued: usize,
 }
 
 impl State {
@@ -55,20 +63,29 @@ impl State {
         self.posted_bytes + self.untaken_bytes >= CONNECTION_BYTES_MAX
     }
 
-    /// The next question that may go into the queue.
-    fn next(&mut self) -> Option<Query> {
-        if self.queued >= QUEUE_SHARE_MAX {
+    /// The next question of a lane that may go into its queue.
+    fn next(&mut self, lane: Lane) -> Option<Query> {
+        let (is_full, first) = (self.is_full(), Ticket::Ordered(self.first_ordered));
+        let line = &mut self.lines[lane as usize];
+        if line.queued >= QUEUE_SHARE_MAX {
             return None;
         }
-        let query = if self.is_full() {
+        let query = if is_full {
             // Whatever waits behind the first place cannot be taken before it: the first never waits for the client.
-            let first = self.parked.iter().position(|query| self.is_first(query))?;
-            self.parked.remove(first)
+            let first = line.parked.iter().position(|query| query.ticket() == first)?;
+            line.parked.remove(first)
         } else {
-            self.parked.pop_front()
+            line.parked.pop_front()
         };
-        self.queued += usize::from(query.is_some());
+        line.queued += usize::from(query.is_some());
         query
+    }
+
+    /// A question of this lane has left the queue.
+    fn left(&mut self, lane: Lane) -> &mut Line {
+        let line = &mut self.lines[lane as usize];
+        line.queued = line.queued.saturating_sub(1);
+        line
     }
 }
 
@@ -92,8 +109,9 @@ impl Mailbox {
         if state.is_full() {
             query.count_parked();
         }
-        state.parked.push_back(query);
-        state.next()
+        let lane = query.lane();
+        state.lines[lane as usize].parked.push_back(query);
+        state.next(lane)
     }
 
     /// Tells how many bytes of replies the session holds and which place is the first that is not answered. Returns the questions that may go
@@ -102,7 +120,8 @@ impl Mailbox {
         let mut state = self.lock();
         state.untaken_bytes = untaken_bytes;
         state.first_ordered = first_ordered;
-        std::iter::from_fn(|| state.next()).collect()
+        let short = std::iter::from_fn(|| state.next(Lane::Short)).collect::<Vec<_>>();
+        short.into_iter().chain(std::iter::from_fn(|| state.next(Lane::Long))).collect()
     }
 
     /// Gives the query, which comes from the queue, back if it may be answered now. Else puts it aside until the session settles; or forgets it
@@ -118,8 +137,10 @@ impl Mailbox {
             return Some(query);
         }
         query.count_parked();
-        state.queued = state.queued.saturating_sub(1);
-        state.parked.push_front(query);
+        // The eldest first, as before.
+        let parked = &mut state.left(query.lane()).parked;
+        let at = parked.iter().position(|other| other.began() > query.began()).unwrap_or(parked.len());
+        parked.insert(at, query);
         None
     }
 
@@ -129,7 +150,7 @@ impl Mailbox {
         if state.closed {
             return;
         }
-        state.queued = state.queued.saturating_sub(1);
+        state.left(posted.lane);
         state.posted_bytes += posted.reply.len();
         state.posted.push(posted);
         drop(state);
@@ -140,11 +161,11 @@ impl Mailbox {
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        let (posted, parked) = (std::mem::take(&mut state.posted), std::mem::take(&mut state.parked));
+        let (posted, lines) = (std::mem::take(&mut state.posted), std::mem::take(&mut state.lines));
         // A query that is dropped comes back here.
         drop(state);
         drop(posted);
-        parked.into_iter().for_each(Query::forget);
+        lines.into_iter().flat_map(|line| line.parked).for_each(Query::forget);
     }
 
     /// Wakes the session.

@@ -1,7 +1,9 @@
-//! The queue of queries: bounded, and served by threads of its own.
+//! The queues of queries: bounded, and served by threads of their own. Short ones have a lane apart, so that a page of fifty rows does not wait
+//! for those of a thousand.
 //!
 //! A query that is dropped unanswered, whatever the reason, answers `internal`: no request is ever left without a reply.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,40 +27,68 @@ pub(crate) struct Means {
     pub(crate) budget: Arc<Budget>,
 }
 
+/// Which queue a query goes into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// A page that a person reads.
+    Short,
+    /// Long pages and batches: whatever a program asks.
+    Long,
+}
+
+impl Lane {
+    /// How many there are.
+    pub(crate) const COUNT: usize = 2;
+}
+
+/// A request that is not answered in its session.
+pub(crate) struct Asked {
+    pub(crate) request: Request,
+    pub(crate) ticket: Ticket,
+    pub(crate) lane: Lane,
+    /// Bytes of its line: what it holds is about that much.
+    pub(crate) line_bytes: usize,
+    /// When its line was read.
+    pub(crate) began: Instant,
+}
+
 /// A request on its way to a query thread.
 pub(crate) struct Query {
     /// Taken when it is answered.
     request: Option<Request>,
     ticket: Ticket,
+    lane: Lane,
     snapshot: Arc<Snapshot>,
     mailbox: Arc<Mailbox>,
     means: Means,
     /// When its line was read, and since when it waits for a thread.
     began: Instant,
     queued: Instant,
-    /// Bytes of its line: what it holds is about that much.
     line_bytes: usize,
     charge: Charge,
 }
 
 impl Query {
-    pub(crate) fn new(
-        request: Request,
-        line_bytes: usize,
-        ticket: Ticket,
-        began: Instant,
-        snapshot: Arc<Snapshot>,
-        mailbox: Arc<Mailbox>,
-        means: Means,
-    ) -> Self {
+    pub(crate) fn new(asked: Asked, snapshot: Arc<Snapshot>, mailbox: Arc<Mailbox>, means: Means) -> Self {
+        let Asked { request, ticket, lane, line_bytes, began } = asked;
         let charge = Charge::new(&means.budget, line_bytes);
-        let request = Some(request);
-        Self { request, ticket, snapshot, mailbox, means, began, queued: Instant::now(), line_bytes, charge }
+        let (request, queued) = (Some(request), Instant::now());
+        Self { request, ticket, lane, snapshot, mailbox, means, began, queued, line_bytes, charge }
+    }
+
+    /// Where it is answered.
+    pub(crate) fn lane(&self) -> Lane {
+        self.lane
     }
 
     /// Its place among its connection's requests.
     pub(crate) fn ticket(&self) -> Ticket {
         self.ticket
+    }
+
+    /// When its line was read.
+    pub(crate) fn began(&self) -> Instant {
+        self.began
     }
 
     /// Counts that it was put aside.
@@ -90,9 +120,10 @@ impl Query {
             let answer = guarded(&request, &mut reply, |out| {
                 #[cfg(test)]
                 crate::panic_tests::strike_query(&request);
-                Some(self.snapshot.answer(&request, out))
+                Ok::<_, Infallible>(self.snapshot.answer(&request, out))
             });
-            self.post(reply, answer.unwrap_or(Ok(())));
+            let Ok(answer) = answer;
+            self.post(reply, answer);
         }
     }
 
@@ -119,7 +150,8 @@ impl Query {
         self.charge.set(0);
         self.means.metrics.answered(answer, self.began.elapsed());
         let charge = Charge::new(&self.means.budget, reply.len());
-        self.mailbox.post(Posted { ticket: self.ticket, reply, line_bytes: self.line_bytes, _charge: charge });
+        let (ticket, lane, line_bytes) = (self.ticket, self.lane, self.line_bytes);
+        self.mailbox.post(Posted { ticket, lane, reply, line_bytes, _charge: charge });
     }
 }
 
@@ -135,37 +167,44 @@ pub(crate) fn no_room() -> Fault {
     Fault::overloaded("the server holds as many replies as it may; ask again later", RETRY_AFTER_MS)
 }
 
-/// The queue's entrance.
+/// The queues' entrance.
 pub(crate) struct Queries {
-    sender: Sender<Query>,
+    senders: [Sender<Query>; Lane::COUNT],
 }
 
 impl Queries {
-    /// Starts `count` query threads. They are plain threads, so that a cold disk blocks none of the sessions' workers.
+    /// Starts `count` threads for each lane. They are plain threads, so that a cold disk blocks none of the sessions' workers.
     pub(crate) fn start(count: usize, metrics: &Arc<Metrics>) -> io::Result<Self> {
-        let (sender, receiver) = bounded(QUEUE_MAX);
-        for number in 0..count {
-            let receiver: Receiver<Query> = receiver.clone();
-            threads::start(format!("query-{number}"), metrics, move || {
-                threads::let_sessions_first();
-                receiver.iter().for_each(Query::run);
-            })?;
-        }
-        Ok(Self { sender })
+        let short = start_lane("short", count, metrics, || {})?;
+        let long = start_lane("long", count, metrics, threads::let_others_first)?;
+        Ok(Self { senders: [short, long] })
     }
 
-    /// Puts a query into the queue; where that is full, its reply says so.
+    /// Puts a query into its lane's queue; where that is full, its reply says so.
     pub(crate) fn push(&self, mut query: Query) {
         query.queued = Instant::now();
-        if let Err(TrySendError::Full(query) | TrySendError::Disconnected(query)) = self.sender.try_send(query) {
+        let sender = &self.senders[query.lane as usize];
+        if let Err(TrySendError::Full(query) | TrySendError::Disconnected(query)) = sender.try_send(query) {
             query.refuse(&Fault::overloaded("the queue of queries is full; ask again later", RETRY_AFTER_MS));
         }
     }
 
     /// Queries that wait for a thread.
     pub(crate) fn depth(&self) -> usize {
-        self.sender.len()
+        self.senders.iter().map(Sender::len).sum()
     }
+}
+
+fn start_lane(name: &str, count: usize, metrics: &Arc<Metrics>, prepare: fn()) -> io::Result<Sender<Query>> {
+    let (sender, receiver) = bounded(QUEUE_MAX);
+    for number in 0..count {
+        let receiver: Receiver<Query> = receiver.clone();
+        threads::start(format!("{name}-{number}"), metrics, move || {
+            prepare();
+            receiver.iter().for_each(Query::run);
+        })?;
+    }
+    Ok(sender)
 }
 
 #[cfg(test)]
@@ -182,8 +221,13 @@ mod tests {
     const LINE: &[u8] = br#"{"cpf":"12345678909"}"#;
 
     fn query(house: &House, mailbox: &Arc<Mailbox>, ticket: Ticket) -> Query {
-        let (snapshot, means) = (house.snapshot(), house.means.clone());
-        Query::new(decode(LINE), LINE.len(), ticket, Instant::now(), snapshot, Arc::clone(mailbox), means)
+        query_in(Lane::Long, house, mailbox, ticket)
+    }
+
+    fn query_in(lane: Lane, house: &House, mailbox: &Arc<Mailbox>, ticket: Ticket) -> Query {
+        let (request, line_bytes, began) = (decode(LINE), LINE.len(), Instant::now());
+        let asked = Asked { request, ticket, lane, line_bytes, began };
+        Query::new(asked, house.snapshot(), Arc::clone(mailbox), house.means.clone())
     }
 
     /// The replies that came, each as its ticket and its first code or column.
@@ -245,7 +289,7 @@ mod tests {
         // Replies that the session has not fetched count too.
         let reply = vec![b'x'; CONNECTION_BYTES_MAX];
         let _charge = Charge::new(&house.means.budget, 0);
-        mailbox.post(Posted { ticket: Ticket::Any, reply, line_bytes: 0, _charge });
+        mailbox.post(Posted { ticket: Ticket::Any, lane: Lane::Short, reply, line_bytes: 0, _charge });
         line_up(&house, &mailbox, Ticket::Any);
         assert_eq!(mailbox.take().len(), 1);
         assert_eq!(mailbox.settle(0, 9).len(), 1);
@@ -262,6 +306,9 @@ mod tests {
             all.iter().filter_map(|&ticket| mailbox.line_up(query(&house, &mailbox, ticket))).collect();
         assert_eq!(tickets(&queued), all[..QUEUE_SHARE_MAX]);
         assert!(mailbox.settle(0, 0).is_empty());
+        // The other lane has a share of its own.
+        let short = mailbox.line_up(query_in(Lane::Short, &house, &mailbox, Ticket::Any));
+        assert_eq!(short.map(|query| (query.lane(), query.forget())), Some((Lane::Short, ())));
         // Each answer, of whatever kind, makes room for the next in the line.
         queued.remove(0).run();
         queued.remove(0).refuse(&no_room());

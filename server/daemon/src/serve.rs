@@ -13,7 +13,7 @@ use signal_hook::iterator::Signals;
 use crate::config::Config;
 use crate::limits::{DESCRIPTORS_RESERVED, STACK_WORDS, STOP_WITHIN};
 use crate::listen::{self, Listener};
-use crate::queries::{Means, Queries};
+use crate::queries::{Lane, Means, Queries};
 use crate::reload::Reload;
 use crate::sweep::Sessions;
 use crate::{memory, threads};
@@ -68,8 +68,8 @@ pub(crate) fn serve(config: &Config) -> Result<()> {
         open_ms = began.elapsed().as_millis() as u64,
         "serving"
     );
-    // A session's worker, a query thread and a thread of the batch pool each ask at most once at a time.
-    let readers = 2 * config.workers + rayon::current_num_threads();
+    // A session's worker, a query thread of either lane and a thread of the batch pool each ask at most once at a time.
+    let readers = (1 + Lane::COUNT) * config.workers + rayon::current_num_threads();
     snapshot.reserve_readers(readers).context("cannot open the database for every thread")?;
     let house = start_house(snapshot, config.workers, connections, config.idle)?;
     let bell =
@@ -108,7 +108,7 @@ pub(crate) fn start_house(
     let means = Means { metrics: Arc::default(), budget: Arc::default() };
     memory::give_large_blocks_back();
     let pool = rayon::ThreadPoolBuilder::new().thread_name(|number| format!("batch-{number}"));
-    let pool = pool.start_handler(|_| threads::let_sessions_first());
+    let pool = pool.start_handler(|_| threads::let_others_first());
     // Only a second server in one process, in a test, finds a pool already there.
     let _ = pool.build_global();
     let queries = Queries::start(workers, &means.metrics).context("cannot start the query threads")?;

@@ -9,6 +9,7 @@ use balcao_wire::stats::{ConnectionStats, DeadlineStats, MemoryStats, QueueStats
 
 use crate::limits::{HELD_BYTES_MAX, QUEUE_MAX};
 use crate::metrics::PANICS;
+use crate::queries::Lane;
 use crate::serve::House;
 
 /// For each step of the command: a server that takes longer does not answer anybody.
@@ -37,7 +38,7 @@ impl House {
             },
             queue: QueueStats {
                 depth: self.queries.depth() as u64,
-                depth_max: QUEUE_MAX as u64,
+                depth_max: (Lane::COUNT * QUEUE_MAX) as u64,
                 parked: metrics.parked.get(),
             },
             memory: MemoryStats {

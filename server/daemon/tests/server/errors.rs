@@ -5,6 +5,7 @@ use std::thread;
 
 use serde_json::json;
 
+use crate::connections::raise_descriptors;
 use crate::peer::code;
 use crate::process::Server;
 use crate::registry::{PADDING, Registry, SMALL, dear};
@@ -102,34 +103,37 @@ fn a_batch_has_ten_thousand_rows_at_most() {
 
 #[test]
 fn a_full_queue_is_told_and_nothing_is_lost() {
+    const CONNECTIONS: usize = 400;
+    const EACH: usize = 8;
     let registry = Registry::shared();
     let server = Server::start(&registry, &["--workers", "1"]);
-    let dear = dear(&registry);
-    // More dear questions within a moment than the queue holds, of as many connections as have their share of it and more; each takes its
-    // thread a millisecond or so.
-    let questions: String = (0..64).map(|id| format!("{{\"id\":{id},{dear}}}\n")).collect();
-    let mut peers: Vec<_> = (0..120).map(|_| server.peer()).collect();
+    let letter = registry.dear_letter();
+    // Long questions within a moment, of more connections than have room for their share in the queue.
+    let questions: String =
+        (0..EACH).map(|id| format!("{{\"id\":{id},\"nome\":\"{letter}\",\"limit\":200}}\n")).collect();
+    raise_descriptors();
+    let mut peers: Vec<_> = (0..CONNECTIONS).map(|_| server.peer()).collect();
     peers.iter_mut().for_each(|peer| peer.send(&questions));
     let mut other = server.peer();
     assert_eq!(other.ask(r#"{"op":"ping"}"#), json!({"status": "ok"}));
     let mut overloaded = 0;
     for peer in &mut peers {
         let mut ids = BTreeSet::new();
-        for _ in 0..64 {
+        for _ in 0..EACH {
             let reply = peer.line();
             assert!(ids.insert(reply["id"].as_u64().unwrap()));
             if code(&reply) == "overloaded" {
                 assert!(reply["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0), "{reply}");
                 overloaded += 1;
             } else {
-                assert_eq!(reply["rows"].as_array().map(Vec::len), Some(1000));
+                assert_eq!(reply["rows"].as_array().map(Vec::len), Some(200));
             }
         }
         // The connection is as good as before.
         assert_eq!(peer.ask(r#"{"op":"ping"}"#), json!({"status": "ok"}));
     }
     // Whatever fits the queue is answered, however late its threads get a core.
-    assert!(overloaded > 0 && overloaded <= 120 * 64 - 1024, "{overloaded}");
+    assert!(overloaded > 0 && overloaded <= CONNECTIONS * EACH - 1024, "{overloaded}");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! what was read meanwhile, and opens its files again.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 
 /// Faults so far.
 static FAULTS: AtomicU64 = AtomicU64::new(0);
@@ -16,6 +16,8 @@ static PAGE_BYTES: AtomicUsize = AtomicUsize::new(4096);
 /// How many faults there were. Whoever reads maps compares the number from before with that from after: if it grew, what was read may be zeros.
 #[must_use]
 pub fn map_faults() -> u64 {
+    // What was read before stays before: a count that is taken after reading must not be older than what was read.
+    fence(Ordering::Acquire);
     FAULTS.load(Ordering::Acquire)
 }
 

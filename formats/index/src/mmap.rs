@@ -35,11 +35,6 @@ impl Map {
     pub(crate) fn advise_random(&self) {
         let _ = self.0.advise(Advice::Random);
     }
-
-    /// Tells the kernel that the file is about to be read from end to end.
-    pub(crate) fn advise_sequential(&self) {
-        let _ = self.0.advise(Advice::Sequential);
-    }
 }
 
 impl Deref for Map {

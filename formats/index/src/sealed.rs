@@ -3,8 +3,10 @@
 //!
 //! It does not know what a body means: kinds and parameters belong to the modules that write them.
 
+use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -46,6 +48,9 @@ pub(crate) enum Kind {
     Rowids = 3,
     NameKeys = 4,
 }
+
+/// What is read at once when a whole file is compared: whole pages.
+const CHECK_BYTES: usize = 64 * PAGE_BYTES;
 
 /// Buffer between the writer and the file; storage is asked once for each filling of it.
 const WRITE_BUFFER_BYTES: usize = 256 * 1024;
@@ -126,6 +131,7 @@ pub(crate) struct SealedFile {
     name: String,
     map: Map,
     body_bytes: usize,
+    table_checksum: u64,
     parameters: Parameters,
     /// One bit for each page whose checksum was compared and held.
     checked: Box<[AtomicU64]>,
@@ -165,7 +171,7 @@ impl SealedFile {
             return Err(IndexError::damaged(&name, body_bytes as u64, "the checksum table does not hold"));
         }
         let checked = (0..pages.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Ok(Self { name, map, body_bytes, parameters, checked })
+        Ok(Self { name, map, body_bytes, table_checksum, parameters, checked })
     }
 
     pub(crate) fn parameters(&self) -> &Parameters {
@@ -200,12 +206,31 @@ impl SealedFile {
         self.bytes(start.min(end)..end)
     }
 
-    /// Compares every page's checksum.
-    pub(crate) fn check_all(&self) -> Result<()> {
-        self.map.advise_sequential();
-        let checked = (0..self.body_bytes.div_ceil(PAGE_BYTES)).try_for_each(|page| self.check_page(page));
-        self.map.advise_random();
-        checked
+    /// Compares every page's checksum. Reads the file in `folder` once more, not the map: what cannot be read is an error here, and no fault.
+    pub(crate) fn check_all(&self, folder: &Path) -> Result<()> {
+        let file = File::open(folder.join(&self.name)).map_err(IndexError::io("open", &*self.name))?;
+        let mut table = vec![0; self.body_bytes.div_ceil(PAGE_BYTES) * 8];
+        self.read(&file, &mut table, self.body_bytes)?;
+        if xxh3_64(&table) != self.table_checksum {
+            return Err(self.damaged(self.body_bytes as u64, "the checksum table does not hold"));
+        }
+        let mut piece = vec![0; CHECK_BYTES.min(self.body_bytes)];
+        for start in (0..self.body_bytes).step_by(CHECK_BYTES) {
+            let piece = &mut piece[..CHECK_BYTES.min(self.body_bytes - start)];
+            self.read(&file, piece, start)?;
+            for (number, bytes) in piece.chunks(PAGE_BYTES).enumerate() {
+                let page = start / PAGE_BYTES + number;
+                self.compare_page(page, bytes, &table[page * 8..page * 8 + 8])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, file: &File, bytes: &mut [u8], at: usize) -> Result<()> {
+        file.read_exact_at(bytes, at as u64).map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => self.damaged(at as u64, "the file was cut short"),
+            _ => IndexError::io("read", &*self.name)(error),
+        })
     }
 
     /// Damage inside the body that checksums cannot see: a defect of the writer, or a forged file.
@@ -216,10 +241,17 @@ impl SealedFile {
     #[cold]
     fn check_page(&self, page: usize) -> Result<()> {
         let start = page * PAGE_BYTES;
-        let bytes = &self.map[start..(start + PAGE_BYTES).min(self.body_bytes)];
         let place = self.body_bytes + page * 8;
-        let got = xxh3_64(bytes);
-        if self.map[place..place + 8] != got.to_le_bytes() {
+        self.compare_page(
+            page,
+            &self.map[start..(start + PAGE_BYTES).min(self.body_bytes)],
+            &self.map[place..place + 8],
+        )
+    }
+
+    fn compare_page(&self, page: usize, bytes: &[u8], checksum: &[u8]) -> Result<()> {
+        let start = page * PAGE_BYTES;
+        if xxh3_64(bytes).to_le_bytes() != checksum {
             let what = format!("the checksum of bytes {start} to {} does not hold", start + bytes.len());
             return Err(IndexError::damaged(&self.name, start as u64, what));
         }
@@ -291,7 +323,11 @@ mod tests {
                 bad[at] ^= 1 << (at % 8);
                 std::fs::write(&path, &bad).unwrap();
                 let opened = SealedFile::open(folder.path(), &entry, Kind::Words, 7);
-                assert!(opened.is_err() || opened.unwrap().check_all().is_err(), "byte {at} of {}", good.len());
+                assert!(
+                    opened.is_err() || opened.unwrap().check_all(folder.path()).is_err(),
+                    "byte {at} of {}",
+                    good.len()
+                );
             }
         }
     }

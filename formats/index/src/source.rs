@@ -117,6 +117,16 @@ impl SourceStamp {
         })
     }
 
+    /// Whether the file that is `held` open, and had this stamp, still has the length, the time of its last write and the counter of changes that it had:
+    /// nobody wrote to it, wherever it lies now, if anywhere.
+    #[must_use]
+    pub fn is_intact(&self, held: &File) -> bool {
+        let mut change_counter = [0; 4];
+        let read = held.read_exact_at(&mut change_counter, CHANGE_COUNTER_AT).is_ok();
+        let same = |now: Metadata| (now.len(), (now.mtime(), now.mtime_nsec())) == (self.bytes, self.modified);
+        read && change_counter == self.change_counter && held.metadata().is_ok_and(same)
+    }
+
     /// Whether both are stamps of one file, changed or not.
     #[must_use]
     pub fn is_same_file(&self, other: &Self) -> bool {
@@ -283,6 +293,10 @@ mod tests {
         assert_ne!(before, after);
     }
 
+    fn read_new(path: &Path) -> SourceStamp {
+        SourceStamp::read(path).unwrap()
+    }
+
     #[test]
     fn a_glance_sees_every_change() {
         let folder = tempfile::tempdir().unwrap();
@@ -302,6 +316,12 @@ mod tests {
         file.set_modified(time).unwrap();
         let written = read();
         assert!(written != first && written.is_same_file(&first));
+        // Only the system's own time of change shows that one; a time of writing that nobody set back shows here too.
+        assert!(first.is_intact(&held));
+        file.write_all_at(b"again", 5000).unwrap();
+        assert!(!first.is_intact(&held));
+        file.set_modified(time).unwrap();
+        let written = read();
         // Changes that wait beside it.
         std::fs::write(folder.path().join("x.db-wal"), "w").unwrap();
         assert!(read() != written);
@@ -311,7 +331,9 @@ mod tests {
         let copy = folder.path().join("copy.db");
         std::fs::copy(&path, &copy).unwrap();
         std::fs::rename(&copy, &path).unwrap();
-        assert!(!read().is_same_file(&written));
+        let gone = File::open(&path).unwrap();
+        assert!(!read_new(&path).is_same_file(&written) && read_new(&path).is_intact(&gone));
+        assert!(written.is_intact(&held), "it lies nowhere any more, and nobody wrote to it");
         assert_eq!(SourceFile::read(&path).unwrap().bytes, 102_400);
         std::fs::write(&path, "short").unwrap();
         assert!(matches!(SourceStamp::read(&path), Err(SourceError::NotADatabase)));

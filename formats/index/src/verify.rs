@@ -35,7 +35,7 @@ pub(crate) fn check_files(generation: &Generation) -> Result<()> {
     let cpf = generation.cpf.iter().flat_map(|ranked| [ranked.shard.file(), ranked.shard.rowids().file()]);
     let names = generation.names.iter().flat_map(|ranked| [ranked.shard.file(), ranked.shard.rowids().file()]);
     // The dictionary was read whole when the generation was opened.
-    cpf.chain(names).try_for_each(SealedFile::check_all)
+    cpf.chain(names).try_for_each(|file: &SealedFile| file.check_all(generation.folder()))
 }
 
 /// Verifies a generation: all files whole, keys and rowids in order, each key found through the sparse index, counts as the manifest says.

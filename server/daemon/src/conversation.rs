@@ -164,14 +164,14 @@ impl Conversation {
         self.tight = tight;
     }
 
-    /// Bytes of replies that the client has not taken yet.
-    pub(crate) fn untaken_bytes(&self) -> usize {
-        self.output().len() + self.ordered_bytes
+    /// Bytes of replies that wait for an earlier one.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.ordered_bytes
     }
 
     /// Bytes held, those of queued requests not counted: their queries hold them.
     pub(crate) fn held_bytes(&self) -> usize {
-        self.untaken_bytes() + self.backlog.len()
+        self.output().len() + self.ordered_bytes + self.backlog.len()
     }
 
     /// The first place among the replies without `id` that is not answered.

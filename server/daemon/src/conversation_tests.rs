@@ -183,5 +183,5 @@ fn lines_in_hand_are_bounded_by_their_bytes_too() {
     assert_eq!(take(&mut conversation), "first\n");
     assert!(conversation.resume(&desk));
     assert_eq!(desk.queued.borrow().len(), fitting);
-    assert_eq!((conversation.untaken_bytes(), conversation.first_ordered()), (0, 1));
+    assert_eq!((conversation.waiting_bytes(), conversation.first_ordered()), (0, 1));
 }

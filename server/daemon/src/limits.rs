@@ -9,7 +9,8 @@ pub(crate) const CONNECTIONS: usize = 12_000;
 /// has to arrive.
 pub(crate) const TURNED_AWAY_MAX: usize = 128;
 
-/// Descriptors that are no connections: those that are turned away, files of the index, the database once for each thread, epoll.
+/// Descriptors that are no connections: those that are turned away, files of the index, epoll; and
+/// the database once for each reader, twice while one generation takes the place of another.
 pub(crate) const DESCRIPTORS_RESERVED: u64 = 128 + 256;
 
 /// Connections that the kernel holds until they are accepted.
@@ -121,8 +122,8 @@ pub(crate) const OPEN_PAUSE: Duration = Duration::from_millis(20);
 /// Before a thread that died begins anew.
 pub(crate) const THREAD_PAUSE: Duration = Duration::from_millis(10);
 
-/// Between two lines of the log about accepts that fail.
-pub(crate) const ACCEPT_WARN_EVERY: Duration = Duration::from_secs(10);
+/// Between two lines of the log about something that fails again and again.
+pub(crate) const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// After an accept that failed for want of descriptors or memory.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use may::coroutine;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
-use crate::limits::{ACCEPT_PAUSE, ACCEPT_WARN_EVERY, BACKLOG, TURNED_AWAY_MAX};
+use crate::limits::{ACCEPT_PAUSE, BACKLOG, TURNED_AWAY_MAX, WARN_EVERY};
 use crate::serve::House;
 use crate::session;
 use crate::threads;
@@ -54,7 +54,7 @@ impl Listener {
 
 fn accept(listener: &TcpListener, house: &Arc<House>) {
     // When the log was told last; so that the first failure is told at once, an hour ago at the beginning.
-    let mut failing = Instant::now().checked_sub(ACCEPT_WARN_EVERY).unwrap_or_else(Instant::now);
+    let mut failing = Instant::now().checked_sub(WARN_EVERY).unwrap_or_else(Instant::now);
     loop {
         let accepted = listener.accept();
         if house.sessions.is_stopping() {
@@ -63,7 +63,7 @@ fn accept(listener: &TcpListener, house: &Arc<House>) {
         match accepted {
             Ok((stream, peer)) => begin(stream, peer, house),
             Err(error) => {
-                if failing.elapsed() >= ACCEPT_WARN_EVERY {
+                if failing.elapsed() >= WARN_EVERY {
                     failing = Instant::now();
                     tracing::warn!(%error, "connections cannot be accepted; those that wait are taken in as soon as it goes again");
                 }

@@ -35,8 +35,10 @@ pub(crate) struct Mailbox {
 struct State {
     posted: Vec<Posted>,
     posted_bytes: usize,
-    /// Bytes of replies that the session has and the client has not taken.
+    /// Bytes of replies that the client may take and has not taken.
     untaken_bytes: usize,
+    /// Bytes of replies that wait for an earlier one.
+    waiting_bytes: usize,
     /// The first place among the replies without `id` that is not answered.
     first_ordered: u64,
     /// One for each lane.
@@ -55,25 +57,25 @@ struct Line {
 }
 
 impl State {
-    fn is_first(&self, query: &Query) -> bool {
-        query.ticket() == Ticket::Ordered(self.first_ordered)
+    fn is_full(&self) -> bool {
+        self.posted_bytes + self.untaken_bytes + self.waiting_bytes >= CONNECTION_BYTES_MAX
     }
 
-    fn is_full(&self) -> bool {
-        self.posted_bytes + self.untaken_bytes >= CONNECTION_BYTES_MAX
+    /// The place whose question may be answered all the same: the one that the others wait for, as long as not the client is what they wait for.
+    fn exempt(&self) -> Option<Ticket> {
+        (self.untaken_bytes < CONNECTION_BYTES_MAX).then_some(Ticket::Ordered(self.first_ordered))
     }
 
     /// The next question of a lane that may go into its queue.
     fn next(&mut self, lane: Lane) -> Option<Query> {
-        let (is_full, first) = (self.is_full(), Ticket::Ordered(self.first_ordered));
+        let (is_full, exempt) = (self.is_full(), self.exempt());
         let line = &mut self.lines[lane as usize];
         if line.queued >= QUEUE_SHARE_MAX {
             return None;
         }
         let query = if is_full {
-            // Whatever waits behind the first place cannot be taken before it: the first never waits for the client.
-            let first = line.parked.iter().position(|query| query.ticket() == first)?;
-            line.parked.remove(first)
+            let at = line.parked.iter().position(|query| Some(query.ticket()) == exempt)?;
+            line.parked.remove(at)
         } else {
             line.parked.pop_front()
         };
@@ -114,11 +116,12 @@ impl Mailbox {
         state.next(lane)
     }
 
-    /// Tells how many bytes of replies the session holds and which place is the first that is not answered. Returns the questions that may go
-    /// into the queue now.
-    pub(crate) fn settle(&self, untaken_bytes: usize, first_ordered: u64) -> Vec<Query> {
+    /// Tells how many bytes of replies the session holds that the client may take, and that wait for an earlier one, and which place is the first
+    /// that is not answered. Returns the questions that may go into the queue now.
+    pub(crate) fn settle(&self, untaken_bytes: usize, waiting_bytes: usize, first_ordered: u64) -> Vec<Query> {
         let mut state = self.lock();
         state.untaken_bytes = untaken_bytes;
+        state.waiting_bytes = waiting_bytes;
         state.first_ordered = first_ordered;
         let short = std::iter::from_fn(|| state.next(Lane::Short)).collect::<Vec<_>>();
         short.into_iter().chain(std::iter::from_fn(|| state.next(Lane::Long))).collect()
@@ -133,7 +136,7 @@ impl Mailbox {
             query.forget();
             return None;
         }
-        if !state.is_full() || state.is_first(&query) {
+        if !state.is_full() || state.exempt() == Some(query.ticket()) {
             return Some(query);
         }
         query.count_parked();

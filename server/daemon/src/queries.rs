@@ -265,26 +265,25 @@ mod tests {
         let (_folder, house) = test_house::open();
         let mailbox = Arc::<Mailbox>::default();
         let answered = |ticket| (ticket, "12345678909".to_owned());
+        let run = |queries: Vec<Query>| queries.into_iter().for_each(Query::run);
         // Two are in the queue already when the client is found to take nothing.
         let in_the_queue: Vec<_> = [Ticket::Any, Ticket::Ordered(8)]
             .into_iter()
             .filter_map(|ticket| mailbox.line_up(query(&house, &mailbox, ticket)))
             .collect();
         assert_eq!(in_the_queue.len(), 2);
-        assert!(mailbox.settle(CONNECTION_BYTES_MAX, 7).is_empty());
-        in_the_queue.into_iter().for_each(Query::run);
-        // All others without `id` wait for this one: were it put aside, nobody would ever be answered.
+        assert!(mailbox.settle(CONNECTION_BYTES_MAX, 0, 7).is_empty());
+        run(in_the_queue);
+        // Also not the one whose turn it is: it is the client that is waited for.
         line_up(&house, &mailbox, Ticket::Ordered(7));
-        assert_eq!(taken(&mailbox), [answered(Ticket::Ordered(7))]);
+        assert!(taken(&mailbox).is_empty());
         assert_eq!(house.means.metrics.parked.get(), 3);
-        // Now the next one is the first.
-        let again = mailbox.settle(CONNECTION_BYTES_MAX, 8);
-        assert_eq!(again.len(), 1);
-        again.into_iter().for_each(Query::run);
+        // The client took what it had, and is owed replies that wait for that one: were it put aside, nobody would ever be answered.
+        run(mailbox.settle(CONNECTION_BYTES_MAX - 1, CONNECTION_BYTES_MAX, 7));
+        assert_eq!(taken(&mailbox), [answered(Ticket::Ordered(7))]);
+        run(mailbox.settle(0, CONNECTION_BYTES_MAX, 8));
         assert_eq!(taken(&mailbox), [answered(Ticket::Ordered(8))]);
-        // The client took what it had.
-        let again = mailbox.settle(CONNECTION_BYTES_MAX - 1, 9);
-        again.into_iter().for_each(Query::run);
+        run(mailbox.settle(CONNECTION_BYTES_MAX - 1, 0, 9));
         assert_eq!(taken(&mailbox), [answered(Ticket::Any)]);
         // Replies that the session has not fetched count too.
         let reply = vec![b'x'; CONNECTION_BYTES_MAX];
@@ -292,7 +291,7 @@ mod tests {
         mailbox.post(Posted { ticket: Ticket::Any, lane: Lane::Short, reply, line_bytes: 0, _charge });
         line_up(&house, &mailbox, Ticket::Any);
         assert_eq!(mailbox.take().len(), 1);
-        assert_eq!(mailbox.settle(0, 9).len(), 1);
+        assert_eq!(mailbox.settle(0, 0, 9).len(), 1);
         assert!(house.means.budget.held() < 1000, "what was answered is held no more");
     }
 
@@ -305,17 +304,17 @@ mod tests {
         let mut queued: Vec<_> =
             all.iter().filter_map(|&ticket| mailbox.line_up(query(&house, &mailbox, ticket))).collect();
         assert_eq!(tickets(&queued), all[..QUEUE_SHARE_MAX]);
-        assert!(mailbox.settle(0, 0).is_empty());
+        assert!(mailbox.settle(0, 0, 0).is_empty());
         // The other lane has a share of its own.
         let short = mailbox.line_up(query_in(Lane::Short, &house, &mailbox, Ticket::Any));
         assert_eq!(short.map(|query| (query.lane(), query.forget())), Some((Lane::Short, ())));
         // Each answer, of whatever kind, makes room for the next in the line.
         queued.remove(0).run();
         queued.remove(0).refuse(&no_room());
-        let next = mailbox.settle(0, 0);
+        let next = mailbox.settle(0, 0, 0);
         assert_eq!(tickets(&next), all[QUEUE_SHARE_MAX..QUEUE_SHARE_MAX + 2]);
         drop(queued.remove(0));
-        let last = mailbox.settle(0, 0);
+        let last = mailbox.settle(0, 0, 0);
         assert_eq!(tickets(&last), all[QUEUE_SHARE_MAX + 2..]);
         assert_eq!(taken(&mailbox).len(), 3);
     }
@@ -324,7 +323,7 @@ mod tests {
     fn nobody_answers_a_client_that_is_gone() {
         let (_folder, house) = test_house::open();
         let mailbox = Arc::<Mailbox>::default();
-        assert!(mailbox.settle(CONNECTION_BYTES_MAX, 0).is_empty());
+        assert!(mailbox.settle(CONNECTION_BYTES_MAX, 0, 0).is_empty());
         line_up(&house, &mailbox, Ticket::Any);
         assert!(house.means.budget.held() > 0);
         mailbox.close();

@@ -1,7 +1,9 @@
 //! `server serve`, from the configuration to the end of the process.
 
 use std::io::{self, Write};
+use std::num::NonZero;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -51,7 +53,10 @@ pub(crate) fn serve(config: &Config) -> Result<()> {
     let began = Instant::now();
     // Signals first: one that comes while the index is opened ends the process all the same, gently.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot watch for signals")?;
-    let connections = raise_descriptors(config.connections);
+    // A session's worker, a query thread of either lane and a thread of the batch pool each ask at most once at a time.
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let readers = (1 + Lane::COUNT) * config.workers + cores;
+    let connections = raise_descriptors(config.connections, readers);
     let snapshot = Snapshot::open(&config.db, &config.index)
         .with_context(|| format!("cannot serve {} with {}", config.db.display(), config.index.display()))?;
     let listener = listen::bind(config.listen).with_context(|| {
@@ -68,8 +73,6 @@ pub(crate) fn serve(config: &Config) -> Result<()> {
         open_ms = began.elapsed().as_millis() as u64,
         "serving"
     );
-    // A session's worker, a query thread of either lane and a thread of the batch pool each ask at most once at a time.
-    let readers = (1 + Lane::COUNT) * config.workers + rayon::current_num_threads();
     snapshot.reserve_readers(readers).context("cannot open the database for every thread")?;
     let house = start_house(snapshot, config.workers, connections, config.idle)?;
     let bell =
@@ -107,6 +110,7 @@ pub(crate) fn start_house(
 ) -> Result<Arc<House>> {
     let means = Means { metrics: Arc::default(), budget: Arc::default() };
     memory::give_large_blocks_back();
+    // Nothing may ask rayon for anything before: the first question would make a pool of its own.
     let pool = rayon::ThreadPoolBuilder::new().thread_name(|number| format!("batch-{number}"));
     let pool = pool.start_handler(|_| threads::let_others_first());
     // Only a second server in one process, in a test, finds a pool already there.
@@ -117,7 +121,7 @@ pub(crate) fn start_house(
     may::config().set_workers(workers).set_stack_size(STACK_WORDS);
     // The scheduler starts with the first coroutine, and its threads inherit the name of the one that starts them.
     let start = || may::go!(|| ()).join();
-    let started = std::thread::Builder::new().name("worker".to_owned()).spawn(start);
+    let started = thread::Builder::new().name("worker".to_owned()).spawn(start);
     started
         .context("cannot start the workers")?
         .join()
@@ -129,9 +133,10 @@ pub(crate) fn start_house(
     Ok(Arc::new(House { snapshot: RwLock::new(Arc::new(snapshot)), queries, sessions, means, connections, idle }))
 }
 
-/// Raises the process's limit of open files for `connections`; where it cannot be raised so far, fewer connections fit.
-fn raise_descriptors(connections: usize) -> usize {
-    let wanted = connections as u64 + DESCRIPTORS_RESERVED;
+/// Raises the process's limit of open files for `connections`, and for a snapshot with its readers beside another one that takes its place; where it cannot be raised so far, fewer connections fit.
+fn raise_descriptors(connections: usize, readers: usize) -> usize {
+    let reserved = DESCRIPTORS_RESERVED + 2 * readers as u64;
+    let wanted = connections as u64 + reserved;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= wanted) {
         return connections;
@@ -141,7 +146,7 @@ fn raise_descriptors(connections: usize) -> usize {
         tracing::warn!(%error, "the limit of open files could not be raised");
     }
     let granted = getrlimit(Resource::Nofile).current.unwrap_or(wanted);
-    let fitting = granted.saturating_sub(DESCRIPTORS_RESERVED).clamp(1, connections as u64) as usize;
+    let fitting = granted.saturating_sub(reserved).clamp(1, connections as u64) as usize;
     if fitting < connections {
         tracing::warn!(
             wanted = connections,

@@ -184,7 +184,8 @@ impl<'a> Session<'a> {
         if self.talk.in_flight() == 0 {
             return;
         }
-        for query in self.entry.watch.mailbox.settle(self.talk.untaken_bytes(), self.talk.first_ordered()) {
+        let (untaken, waiting) = (self.talk.output().len(), self.talk.waiting_bytes());
+        for query in self.entry.watch.mailbox.settle(untaken, waiting, self.talk.first_ordered()) {
             self.house.queries.push(query);
         }
     }

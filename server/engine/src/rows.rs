@@ -83,6 +83,11 @@ impl RowStore {
         &self.stamp
     }
 
+    /// Whether nobody wrote to the file that is open, wherever it lies now.
+    pub(crate) fn is_intact(&self) -> bool {
+        self.stamp.is_intact(&self.file)
+    }
+
     /// The file's stamp now.
     pub(crate) fn stamp_now(&self) -> Result<SourceStamp, SourceError> {
         SourceStamp::glance(&self.db, &self.file)

@@ -9,6 +9,7 @@ use balcao_index::{
 };
 use balcao_registry::{Access, RegistryError, Table, TableName, open};
 use balcao_wire::{Code, Fault, Greeting, Id, Operation, Request, write_fault, write_greeting, write_pong};
+use rusqlite::ErrorCode;
 
 use crate::quota::Quota;
 use crate::rows::RowStore;
@@ -22,7 +23,8 @@ pub struct Sight {
 }
 
 impl Sight {
-    /// Looks: some system calls.
+    /// Looks without knowing anything before.
+    #[cfg(test)]
     pub(crate) fn take(db: &Path, index: &Path) -> Self {
         Self { published: Published::read(index).ok(), database: SourceStamp::read(db).ok() }
     }
@@ -83,16 +85,54 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether it says how things are: they do not fit, are damaged, or not there. Otherwise the system could not look, and may be able to later.
+    #[must_use]
+    pub fn is_verdict(&self) -> bool {
+        let is_seen =
+            |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+        match self {
+            Self::Index(IndexError::Io { cause, .. }) | Self::Source(SourceError::Io(cause)) => is_seen(cause),
+            Self::Registry(RegistryError::Sqlite(error)) => !matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::CannotOpen | ErrorCode::OutOfMemory | ErrorCode::SystemIoFailure)
+            ),
+            Self::Changing | Self::Faults(_) => false,
+            _ => true,
+        }
+    }
+}
+
 impl Snapshot {
     /// Opens the generation that is published in the folder `index`, and the database at `db` that it was built from.
     ///
     /// # Errors
     /// [`OpenError`]: either cannot be read, or they do not belong together.
     pub fn open(db: &Path, index: &Path) -> Result<Self, OpenError> {
+        let published = Published::read(index)?;
+        let snapshot = Self::assemble(db, Some(published.clone()), || Generation::open_current(index))?;
+        // What was opened is what was published when this began.
+        if Published::read(index)? == published { Ok(snapshot) } else { Err(OpenError::Changing) }
+    }
+
+    /// Opens this snapshot's own generation and database once more: another one was published meanwhile and is refused, and a mapped file of this
+    /// process failed, so that nothing that is open is trusted.
+    ///
+    /// # Errors
+    /// As [`Snapshot::open`].
+    pub fn open_again(&self, db: &Path) -> Result<Self, OpenError> {
+        Self::assemble(db, None, || Generation::open(self.generation.folder()))
+    }
+
+    fn assemble(
+        db: &Path,
+        published: Option<Published>,
+        generation: impl FnOnce() -> Result<Generation, IndexError>,
+    ) -> Result<Self, OpenError> {
         catch_map_faults().map_err(OpenError::Faults)?;
         let faults = map_faults();
-        let sight = Sight { published: Some(Published::read(index)?), database: Some(SourceStamp::read(db)?) };
-        let generation = Generation::open_current(index)?;
+        let stamp = SourceStamp::read(db)?;
+        let generation = generation()?;
         let manifest = generation.manifest();
         let source = &manifest.source;
         compare(&SourceFile::read(db)?, &source.file)?;
@@ -109,10 +149,11 @@ impl Snapshot {
             columns: table.columns.clone(),
         };
         let rows = RowStore::new(db, table)?;
-        // All of it was one generation and one file in one state, or it is opened again.
-        if Sight::take(db, index) != sight || map_faults() != faults {
+        // All of it was one file in one state, or it is opened again.
+        if SourceStamp::read(db)? != stamp || map_faults() != faults {
             return Err(OpenError::Changing);
         }
+        let sight = Sight { published, database: Some(stamp) };
         Ok(Self { generation, rows, sight, greeting, withdrawn: AtomicBool::new(false), faults })
     }
 
@@ -126,7 +167,8 @@ impl Snapshot {
         if self.rows.stamp_now()? == *self.rows.stamp() { Ok(()) } else { Err(OpenError::Changing) }
     }
 
-    /// Compares the checksum of every page of the index, which otherwise is done at a page's first use.
+    /// Compares the checksum of every page of the index, which otherwise is done at a page's first use. Reads the files, not the maps: damage of what is
+    /// only looked at is no fault for what is served.
     ///
     /// # Errors
     /// [`IndexError::Damaged`] names file and place.
@@ -149,6 +191,18 @@ impl Snapshot {
         &self.sight
     }
 
+    /// Whether nobody wrote to the database's file that is open, wherever that lies now: it may have been replaced.
+    #[must_use]
+    pub fn is_intact(&self) -> bool {
+        self.rows.is_intact()
+    }
+
+    /// Whether a mapped file of this process failed since this was opened.
+    #[must_use]
+    pub fn is_faulted(&self) -> bool {
+        map_faults() != self.faults
+    }
+
     /// From now on every question is `unavailable`: the database is not what was indexed any more, or a mapped file failed. Nothing takes this
     /// back; what fits again is opened again.
     pub fn withdraw(&self) {
@@ -158,7 +212,7 @@ impl Snapshot {
     /// Whether [`Snapshot::withdraw`] was called, or a mapped file failed.
     #[must_use]
     pub fn is_withdrawn(&self) -> bool {
-        map_faults() != self.faults || self.withdrawn.load(Ordering::Relaxed)
+        self.is_faulted() || self.withdrawn.load(Ordering::Relaxed)
     }
 
     /// What `hello` tells.

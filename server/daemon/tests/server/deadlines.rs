@@ -12,7 +12,7 @@ use crate::process::{PATIENCE, Server};
 use crate::registry::{Registry, dear};
 
 /// A peer whose socket takes little before it is read.
-fn peer_that_takes_little(address: &str) -> Peer {
+pub(crate) fn peer_that_takes_little(address: &str) -> Peer {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(16 * 1024).unwrap();
     socket.connect(&address.parse::<std::net::SocketAddr>().unwrap().into()).unwrap();

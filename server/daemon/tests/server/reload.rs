@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::deadlines::peer_that_takes_little;
 use crate::peer::{Peer, code};
 use crate::process::{PATIENCE, Server};
 use crate::registry::{PADDING, Registry, SMALL};
@@ -211,4 +212,64 @@ fn a_database_cut_short_in_place_stops_nobody() {
         assert_eq!(peer.ask(r#"{"nome":"PESSOA","limit":1000}"#)["rows"].as_array().map(Vec::len), Some(1000));
     }
     assert_eq!(stats(&mut peer)["panics"], 0);
+}
+
+#[test]
+fn what_began_before_a_reload_does_not_outlive_its_database() {
+    let sql = "CREATE TABLE cpf(cpf TEXT, nome TEXT, sexo TEXT, nasc TEXT);
+        WITH RECURSIVE k(n) AS (SELECT 10000000001 UNION ALL SELECT n + 7919 FROM k LIMIT 3000)
+        INSERT INTO cpf SELECT n, 'PESSOA ' || n, hex(zeroblob(1000)), 'old' FROM k;";
+    let registry = Registry::of(&format!("{sql}{PADDING}"));
+    let server = Server::start(&registry, &[]);
+    let (mut slow, mut other) = (peer_that_takes_little(&server.address), server.peer());
+    // More than all buffers on the way hold: the last of them are not begun as long as the client does not read.
+    let pages = 24;
+    slow.send("{\"nome\":\"PESSOA\",\"limit\":1000}\n".repeat(pages));
+    ask_until(&mut other, r#"{"op":"stats"}"#, |stats| stats["queue"]["parked"].as_u64() > Some(0), |_| true);
+    // They belong to a snapshot that nobody serves any more.
+    server.process.signal(Signal::HUP);
+    wait_for_reloads(&mut other, 1, 0);
+    registry.write("UPDATE cpf SET nasc = 'new'");
+    ask_until(
+        &mut other,
+        r#"{"cpf":"10000000001"}"#,
+        |reply| code(reply) == "unavailable",
+        |reply| reply["total"] == 1,
+    );
+    ask_until(&mut other, r#"{"op":"stats"}"#, |stats| stats["fits"] == false, |_| true);
+    let replies: Vec<Value> = (0..pages).map(|_| slow.line()).collect();
+    let unavailable = replies.iter().filter(|reply| code(reply) == "unavailable").count();
+    assert!(unavailable > 0, "every page was made before the change");
+    for reply in replies.iter().filter(|reply| code(reply) != "unavailable") {
+        let rows = reply["rows"].as_array().unwrap();
+        assert!(rows.len() == 1000 && rows.iter().all(|row| row["nasc"] == "old"), "a row of another time was given");
+    }
+}
+
+#[test]
+fn a_fault_of_a_file_does_not_lose_what_is_good() {
+    let registry = registry();
+    let server = Server::start(&registry, &["--workers", "1"]);
+    let mut peer = server.peer();
+    let index = PathBuf::from(registry.index());
+    // What is published is damaged, so that the generation before stays; then that one's file fails, for a moment.
+    registry.build();
+    let keys = index.join("g000002/name-0000.keys");
+    let mut bytes = fs::read(&keys).unwrap();
+    bytes[80] ^= 1;
+    fs::write(&keys, bytes).unwrap();
+    wait_for_reloads(&mut peer, 0, 1);
+    let rows = index.join("g000001/name-0000.rows");
+    let whole = fs::read(&rows).unwrap();
+    fs::File::options().write(true).open(&rows).unwrap().set_len(0).unwrap();
+    assert_eq!(code(&peer.ask(r#"{"nome":"MARIA"}"#)), "unavailable");
+    fs::write(&rows, whole).unwrap();
+    let is_whole = |reply: &Value| reply["total"] == 2;
+    ask_until(&mut peer, r#"{"nome":"MARIA"}"#, is_whole, |reply| code(reply) == "unavailable");
+    server.process.wait_for_log("the generation before is opened again");
+    assert_eq!(stats(&mut peer)["generation"], "g000001");
+    // And it goes on as ever.
+    registry.build();
+    ask_until(&mut peer, r#"{"op":"stats"}"#, |stats| stats["reloads"]["taken"] == 2, |_| true);
+    assert_eq!(born(&peer.ask(MARIA)), "19800101");
 }

@@ -138,13 +138,20 @@ pub fn build_with(
     let (connections, table, span) = begin().map_err(|error| explain(&held, error))?;
     let generation = Build::begin_with(storage, &plan.index)?;
     progress.stage("reading");
-    let (scanned, spilled_bytes) = match span {
-        Some(span) => {
-            let spill = (storage, &*generation.folder());
-            scan(connections, &table, span, plan.memory, spill, progress).map_err(|error| explain(&held, error))?
-        }
-        None => (Scanned::empty(0), 0),
-    };
+    // The content by a thread of its own, and while SQLite's locks still keep writers out.
+    let (scanned, content) = thread::scope(|scope| {
+        let content = scope.spawn(|| held.hash_content());
+        let scanned = match span {
+            Some(span) => {
+                let spill = (storage, &*generation.folder());
+                scan(connections, &table, span, plan.memory, spill, progress).map_err(|error| explain(&held, error))
+            }
+            None => Ok((Scanned::empty(0), 0)),
+        };
+        (scanned, content.join())
+    });
+    let (scanned, spilled_bytes) = scanned?;
+    let content = content.map_err(|_| BuildError::Thread)?.map_err(SourceError::Io)?;
     let range = span.map_or(RowidRange { min: 0, max: 0 }, |(min, max)| RowidRange { min, max });
     let shards = plan.shards.map_or(threads, NonZero::get);
     let writer = Writer { generation: &generation, storage, range, shards, threads, memory: plan.memory, progress };
@@ -154,10 +161,10 @@ pub fn build_with(
             table: table.name.clone(),
             cpf_column: table.columns[table.cpf_at].clone(),
             name_column: table.columns[table.name_at].clone(),
-            file: source_file.clone(),
+            file: SourceFile { content: Some(content), ..source_file.clone() },
         },
     )?;
-    if !held.is_untouched() || SourceFile::read(held.path())? != source_file {
+    if !held.is_untouched() || !SourceFile::read(held.path())?.fits(&source_file) {
         return Err(BuildError::Changed);
     }
     generation.check(&manifest)?;

@@ -7,6 +7,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use balcao_index::SourceFile;
+
 /// A file held open. SQLite opens it by its path, once for each connection, and whoever renames another one into its place, perhaps only for
 /// a moment, could have rows of two files mixed.
 ///
@@ -14,7 +16,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(crate) struct HeldFile {
     /// Open, so that its number is not given to another file.
-    _file: File,
+    file: File,
     path: PathBuf,
     status: Status,
 }
@@ -47,12 +49,17 @@ impl HeldFile {
         let path = path.canonicalize()?;
         let file = File::open(&path)?;
         let status = Status::of(&file.metadata()?);
-        Ok(Self { _file: file, path, status })
+        Ok(Self { file, path, status })
     }
 
     /// The file's path, without links: what is opened by it later does not follow a link that was turned elsewhere meanwhile.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The hash of all its bytes: those of one state, where the file is found untouched later.
+    pub(crate) fn hash_content(&self) -> io::Result<u64> {
+        SourceFile::hash_content(&self.file)
     }
 
     /// Whether the path still leads to this file, and nobody has written, moved or replaced it since.

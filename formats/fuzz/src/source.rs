@@ -43,6 +43,7 @@ pub fn source(data: &[u8]) {
         return;
     };
     let found = found.unwrap();
+    assert_eq!(SourceFile::hash_content(&fs::File::open(&path).unwrap()).unwrap(), xxh3_64(&bytes));
     assert_eq!(found.wal_modified_ns.is_some(), is_wal == Some(true));
     assert_eq!(SourceFile { wal_modified_ns: None, ..found }, expected);
 }
@@ -68,5 +69,6 @@ fn identity(bytes: &[u8]) -> Option<SourceFile> {
         schema_cookie: number(40),
         wal_modified_ns: None,
         sample: xxh3_64(&sample),
+        content: None,
     })
 }

@@ -174,6 +174,26 @@ pub(crate) mod hexadecimal {
         let text = String::deserialize(deserializer)?;
         u64::from_str_radix(&text, 16).map_err(D::Error::custom)
     }
+
+    /// A checksum that may be missing.
+    pub(crate) mod optional {
+        use serde::{Deserialize, Deserializer, Serializer};
+
+        #[derive(Deserialize)]
+        struct Checksum(#[serde(with = "super")] u64);
+
+        #[expect(clippy::ref_option, reason = "serde calls it so")]
+        pub(crate) fn serialize<S: Serializer>(value: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+            match value {
+                Some(value) => super::serialize(value, serializer),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+            Ok(Option::<Checksum>::deserialize(deserializer)?.map(|checksum| checksum.0))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -210,6 +230,21 @@ pub(crate) mod tests {
             assert!(Manifest::parse(&String::from_utf8(bad).unwrap()).is_err(), "byte {at}");
             assert!(Manifest::parse(&text[..at]).is_err(), "cut at {at}");
         }
+    }
+
+    #[test]
+    fn the_content_of_the_database_may_be_missing() {
+        let mut manifest = example();
+        let without = manifest.to_text().unwrap();
+        assert!(!without.contains("content"), "{without}");
+        assert_eq!(Manifest::parse(&without).unwrap().source.file.content, None);
+        manifest.source.file.content = Some(0xfff0);
+        let with = manifest.to_text().unwrap();
+        assert!(with.contains(r#","content":"000000000000fff0"}"#), "{with}");
+        assert_eq!(Manifest::parse(&with).unwrap(), manifest);
+        // Present, and none: damaged.
+        let line = with.lines().next().unwrap().replace("000000000000fff0", "here") + "\n";
+        assert!(matches!(Manifest::parse(&with_checksum(&line)), Err(IndexError::Damaged { .. })));
     }
 
     #[test]

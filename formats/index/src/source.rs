@@ -1,7 +1,7 @@
 //! `Source`: which database file, table and columns a generation was built from, so that it is never asked about another one.
 //!
-//! Only the file's bytes are looked at: the hundred-byte header that the SQLite file format documents, the length, and a hash of sampled
-//! pages. No SQL. [`SourceStamp`] is the cheap look that tells whether the whole one is due again.
+//! Only the file's bytes are looked at: the hundred-byte header that the SQLite file format documents, the length, a hash of sampled pages,
+//! and, where somebody asks for it, a hash of all. No SQL. [`SourceStamp`] is the cheap look that tells whether the whole one is due again.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -16,6 +16,9 @@ use crate::manifest::hexadecimal;
 
 /// Pages that are hashed: the first, the last, and others evenly between. Some 64 random reads on a cold start.
 const SAMPLED_PAGES: u64 = 64;
+
+/// Bytes of a read where the whole file is hashed: enough that a system call costs nothing beside it.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// The header of a SQLite file, <https://www.sqlite.org/fileformat2.html#the_database_header>.
 const SQLITE_HEADER_BYTES: usize = 100;
@@ -38,7 +41,7 @@ pub struct Source {
     pub file: SourceFile,
 }
 
-/// Identity of a database file.
+/// Identity of a database file. Whether one fits another is asked with [`SourceFile::fits`]; `==` compares the records, member by member.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceFile {
     /// Its length.
@@ -57,6 +60,10 @@ pub struct SourceFile {
     /// xxh3 of sampled pages: two registries may agree in every counter.
     #[serde(with = "hexadecimal")]
     pub sample: u64,
+    /// xxh3 of all bytes, see [`SourceFile::hash_content`]. `None` where nobody hashed them: as it was read at a start, or in an index of before
+    /// there was this member.
+    #[serde(default, with = "hexadecimal::optional", skip_serializing_if = "Option::is_none")]
+    pub content: Option<u64>,
 }
 
 /// What a glance tells of a database file: equal stamps are the same file, unchanged. Other stamps need not be another database: a file that was
@@ -187,7 +194,41 @@ impl SourceFile {
             schema_cookie: number(40),
             wal_modified_ns: if header[18..20] == WAL_VERSIONS { Some(modified_ns(&metadata)?) } else { None },
             sample: sample(&file, bytes, page_bytes)?,
+            content: None,
         })
+    }
+
+    /// Whether this may be the database that was `indexed`: all is equal that both know. Without this one's `content` that is what the header
+    /// and the sample tell, and two registries that differ in one row between the sampled pages fit each other.
+    #[must_use]
+    pub fn fits(&self, indexed: &Self) -> bool {
+        let content = self.content.and(indexed.content);
+        let known = |file: &Self| Self { content: content.and(file.content), ..file.clone() };
+        known(self) == known(indexed)
+    }
+
+    /// The xxh3 of all bytes of `file`, from the first to the last. Read and not mapped: a bad place of a disk is an error, and not the end of the
+    /// process. No new descriptor is opened, for closing it would take SQLite's locks on the file away.
+    ///
+    /// It knows nothing of who writes meanwhile: the caller compares what tells that before and after.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn hash_content(file: &File) -> io::Result<u64> {
+        let mut hash = Xxh3::new();
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut at = 0;
+        loop {
+            match file.read_at(&mut piece, at) {
+                Ok(0) => return Ok(hash.digest()),
+                Ok(bytes) => {
+                    hash.update(&piece[..bytes]);
+                    at += bytes as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Whether the database at `path` is in write-ahead mode.
@@ -275,6 +316,50 @@ mod tests {
         assert_eq!((one.page_bytes, one.change_counter, one.bytes), (1024, 7, 102_400));
         assert_eq!(one, SourceFile::read(&database(folder.path(), 1)).unwrap());
         assert_ne!(one.sample, SourceFile::read(&database(folder.path(), 2)).unwrap().sample);
+    }
+
+    #[test]
+    fn content_counts_where_both_know_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = database(folder.path(), 1);
+        let found = SourceFile::read(&path).unwrap();
+        assert_eq!(found.content, None);
+        let with = |content| SourceFile { content, ..found.clone() };
+        for (one, other, fits) in [
+            (None, None, true),
+            (None, Some(1), true),
+            (Some(1), None, true),
+            (Some(1), Some(1), true),
+            (Some(1), Some(2), false),
+        ] {
+            assert_eq!(with(one).fits(&with(other)), fits, "{one:?} {other:?}");
+            // And nothing makes up for another sample.
+            assert!(!with(one).fits(&SourceFile { sample: !found.sample, ..with(other) }), "{one:?} {other:?}");
+        }
+    }
+
+    #[test]
+    fn the_content_is_every_byte() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        for bytes in [0, 1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES * 2 + 7] {
+            let mut content: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8).collect();
+            let hash = |content: &[u8]| {
+                fs::write(&path, content).unwrap();
+                let file = File::open(&path).unwrap();
+                // From the first byte, wherever the file was read before.
+                let hash = SourceFile::hash_content(&file).unwrap();
+                assert_eq!(SourceFile::hash_content(&file).unwrap(), hash);
+                hash
+            };
+            let whole = hash(&content);
+            assert_eq!(whole, xxhash_rust::xxh3::xxh3_64(&content), "{bytes} bytes");
+            if let Some(last) = content.last_mut() {
+                *last ^= 1;
+                assert_ne!(hash(&content), whole, "{bytes} bytes");
+            }
+        }
+        assert!(SourceFile::hash_content(&File::open(folder.path()).unwrap()).is_err());
     }
 
     #[test]

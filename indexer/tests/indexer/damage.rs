@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use balcao_index::SourceFile;
 use balcao_indexer::{Silent, verify};
 
 use crate::command::{Place, refused, run_json};
+use crate::registry::twin;
 
 /// Positions that are tried in each file: its ends, and a stride between them.
 fn positions(length: usize) -> impl Iterator<Item = usize> {
@@ -107,4 +109,19 @@ fn the_database_changed_since() {
     fs::remove_file(&place.db).unwrap();
     run_json(&["verify", "--index", &place.index]);
     refused(&verify, &["cannot read the database"]);
+}
+
+#[test]
+fn a_database_that_differs_between_the_sampled_pages() {
+    let place = Place::registry(30_000, 0.1);
+    run_json(&place.build(&[]));
+    let whole = fs::read(&place.db).unwrap();
+    let read = || SourceFile::read(Path::new(&place.db)).unwrap();
+    let indexed = read();
+    fs::write(&place.db, twin(&whole)).unwrap();
+    assert_eq!(read(), indexed);
+    let verify = ["verify", "--index", &place.index, "--db", &place.db];
+    refused(&verify, &["not the one that was indexed", "its content differs", "build the index again"]);
+    fs::write(&place.db, &whole).unwrap();
+    run_json(&verify);
 }

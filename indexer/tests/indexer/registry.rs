@@ -119,7 +119,7 @@ impl<F: FnOnce() + Send> Progress for WhileReading<F> {
 }
 
 /// A registry that is as good as the other by every counter and by the pages that are looked at, but for one letter of a name.
-fn twin(database: &[u8]) -> Vec<u8> {
+pub(crate) fn twin(database: &[u8]) -> Vec<u8> {
     let mut twin = database.to_vec();
     let page_bytes = usize::from(u16::from_be_bytes([twin[16], twin[17]]));
     let pages = twin.len() / page_bytes;

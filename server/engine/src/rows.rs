@@ -78,6 +78,11 @@ impl RowStore {
         Ok(())
     }
 
+    /// The file that was opened, whatever lies at its path now.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// The file's stamp when it was opened.
     pub(crate) fn stamp(&self) -> &SourceStamp {
         &self.stamp

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use balcao_index::{IndexError, SourceError};
+use balcao_index::{IndexError, SourceError, SourceFile};
 use rusqlite::Connection;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Desk, PADDING, TABLE, ask};
 use crate::{OpenError, Sight, Snapshot};
@@ -173,6 +174,48 @@ fn a_file_that_was_only_touched_or_copied_fits_again() {
     again.reserve_readers(3).unwrap();
     again.check_index().unwrap();
     assert!(is_current(&desk, &again) && !again.is_withdrawn());
+}
+
+/// A registry of some hundred pages in which one row has a CPF of its own: whichever row it is, length, counters and sampled pages are the same.
+fn twin(row: u32) -> Desk {
+    let rows = "WITH RECURSIVE k(n) AS (SELECT 10000000001 UNION ALL SELECT n + 7919 FROM k LIMIT 2000)
+        INSERT INTO cpf SELECT n, 'PESSOA ' || n, hex(zeroblob(300)), NULL FROM k;";
+    Desk::of(&format!("{TABLE} {rows} {PADDING} UPDATE cpf SET cpf = '52998224725' WHERE rowid = {row};"))
+}
+
+#[test]
+fn a_replaced_database_that_differs_between_the_sampled_pages() {
+    let (desk, other) = (twin(1000), twin(1500));
+    let read = |desk: &Desk| SourceFile::read(&desk.db()).unwrap();
+    assert_eq!(read(&desk), read(&other));
+    assert_ne!(fs::read(desk.db()).unwrap(), fs::read(other.db()).unwrap());
+    desk.snapshot.check_source().unwrap();
+    other.snapshot.check_source().unwrap();
+    // A copy of the right one passes.
+    let copy = desk.folder.path().join("copy.db");
+    fs::copy(desk.db(), &copy).unwrap();
+    Snapshot::open(&copy, &desk.index()).unwrap().check_source().unwrap();
+
+    fs::rename(other.db(), desk.db()).unwrap();
+    // What is open is the former file, and what is opened now is not seen to be another one by its sample.
+    desk.snapshot.check_source().unwrap();
+    let again = desk.reopen().unwrap();
+    // The CPF that only the other database has, in the row that has another one here.
+    assert_eq!(ask(&again, &format!(r#"{{"id":1,"cpf":{}}}"#, 10_000_000_001_i64 + 7919 * 999))["total"], 0);
+    let error = again.check_source().unwrap_err();
+    assert!(matches!(error, OpenError::OtherDatabase { .. }), "{error}");
+    for told in ["its content differs", "right --db", "indexer build"] {
+        assert!(error.to_string().contains(told), "{error}");
+    }
+
+    // An index of before the content was hashed knows no better.
+    let manifest = desk.index().join("g000001/MANIFEST");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let member = text.find(r#","content":""#).unwrap();
+    let end = member + r#","content":"0123456789abcdef""#.len();
+    let line = format!("{}{}\n", &text[..member], text[end..].lines().next().unwrap());
+    fs::write(&manifest, format!("{line}xxh3 {:016x}\n", xxh3_64(line.as_bytes()))).unwrap();
+    desk.reopen().unwrap().check_source().unwrap();
 }
 
 #[test]

@@ -180,17 +180,16 @@ pub(crate) fn create_folders(storage: &dyn Storage, path: &Path) -> io::Result<(
     }
 }
 
-/// Removes a folder with all that is in it; links are removed, not followed.
-pub(crate) fn remove_tree(storage: &dyn Storage, folder: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            remove_tree(storage, &entry.path())?;
-        } else {
-            storage.remove_file(&entry.path())?;
-        }
+/// Removes what has this name, a folder with all that is in it. A link is removed and not followed, at the top too: what it leads to is
+/// somebody else's.
+pub(crate) fn remove_tree(storage: &dyn Storage, path: &Path) -> io::Result<()> {
+    if !fs::symlink_metadata(path)?.is_dir() {
+        return storage.remove_file(path);
     }
-    storage.remove_folder(folder)
+    for entry in fs::read_dir(path)? {
+        remove_tree(storage, &entry?.path())?;
+    }
+    storage.remove_folder(path)
 }
 
 #[cfg(test)]
@@ -210,8 +209,17 @@ mod tests {
         fs::create_dir(folder.path().join("kept")).unwrap();
         fs::write(folder.path().join("kept/f"), "x").unwrap();
         std::os::unix::fs::symlink(folder.path().join("kept"), deep.join("link")).unwrap();
+        // Nor where the link itself is what shall go; one that leads nowhere is a link too.
+        for target in ["kept", "missing"] {
+            let link = folder.path().join("top");
+            std::os::unix::fs::symlink(folder.path().join(target), &link).unwrap();
+            remove_tree(&RealFiles, &link).unwrap();
+            assert!(link.symlink_metadata().is_err());
+        }
         remove_tree(&RealFiles, &folder.path().join("a")).unwrap();
         assert!(!folder.path().join("a").exists() && folder.path().join("kept/f").exists());
+        remove_tree(&RealFiles, &folder.path().join("kept/f")).unwrap();
+        assert!(!folder.path().join("kept/f").exists());
         RealFiles.remove_file(&deep).unwrap();
         RealFiles.remove_folder(&deep).unwrap();
     }

@@ -33,7 +33,7 @@ struct Ground {
 }
 
 impl Ground {
-    /// With a former generation there is also one before it, and what a killed build left.
+    /// With a former generation there is also one before it, what a killed build left, and a file that is named like a generation.
     fn new(rows: u64, former: bool, threads: usize, memory: u64) -> Self {
         let place = Place::registry(rows, 0.2);
         let root = folder_in_memory();
@@ -44,6 +44,7 @@ impl Ground {
             ground.build_well("the second build");
             fs::create_dir(ground.index().join("g000003")).unwrap();
             fs::write(ground.index().join("g000003/cpf-0000.keys"), "torn").unwrap();
+            fs::write(ground.index().join("g000004"), "no folder").unwrap();
             fs::write(ground.index().join("CURRENT.new"), "g0000").unwrap();
         }
         ground.state = contents(ground.root.path());

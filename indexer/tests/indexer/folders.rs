@@ -2,13 +2,13 @@
 
 use std::fs::{self, Permissions};
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::command::{LONG_NAMES, Place, ended, refused, run_json};
+use crate::command::{LONG_NAMES, Place, ended, refused, run_json, sorted_names};
 use crate::kills::start;
 use crate::small_disk::SmallDisk;
 
@@ -23,6 +23,25 @@ fn the_current_and_the_former_generation() {
         kept.drain(..kept.len().saturating_sub(2));
         assert_eq!(place.names(), [&["CURRENT".to_owned(), "LOCK".to_owned()], &kept[..]].concat());
         assert_eq!(place.generation().file_name().unwrap().to_str(), kept.last().map(|name| &**name));
+    }
+}
+
+#[test]
+fn links_and_files_named_like_generations_are_litter() {
+    let place = Place::registry(100, 0.0);
+    let index = Path::new(&place.index);
+    let kept = index.with_file_name("kept");
+    fs::create_dir_all(kept.join("g000001")).unwrap();
+    fs::write(kept.join("file"), "x").unwrap();
+    // Before the first build, and before one that has a former generation.
+    for _ in 0..2 {
+        fs::create_dir_all(index).unwrap();
+        symlink(&kept, index.join("g000097")).unwrap();
+        symlink(kept.join("missing"), index.join("g000098")).unwrap();
+        fs::write(index.join("g000099"), "x").unwrap();
+        run_json(&place.build(&[]));
+        place.assert_no_litter();
+        assert_eq!(sorted_names(&kept), ["file", "g000001"]);
     }
 }
 

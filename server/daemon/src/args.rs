@@ -29,12 +29,20 @@ enum Command {
     /// Ask a running server what it counts: connections, queue, answers and errors, latencies, generation, defects.
     Stats {
         /// The server's address and port.
-        #[arg(long, env = "BALCAO_SERVER", default_value = LISTEN)]
+        #[arg(long, env = "BALCAO_SERVER", value_name = "HOST:PORT", default_value = LISTEN, value_parser = address)]
         server: String,
         /// Print the reply's line as it came.
         #[arg(long)]
         json: bool,
     },
+}
+
+/// The shape only: whether the host is one is for the system to say, and no matter of usage.
+fn address(text: &str) -> Result<String, String> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
+        _ => Err("write HOST:PORT, for instance 127.0.0.1:7700".to_owned()),
+    }
 }
 
 impl Args {

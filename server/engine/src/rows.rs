@@ -9,8 +9,9 @@ use std::sync::{Mutex, PoisonError};
 use balcao_index::{IndexError, SourceError, SourceStamp};
 use balcao_registry::{Access, RegistryError, Table, cell, open};
 use balcao_wire::{Key, Match, RowWriter, RowsWriter};
-use rusqlite::Connection;
+use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
+use rusqlite::{Connection, ErrorCode};
 
 use crate::snapshot::OpenError;
 
@@ -18,7 +19,7 @@ use crate::snapshot::OpenError;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RowError {
     #[error("SQLite cannot read a row: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Sqlite(rusqlite::Error),
     #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error("row {rowid} is in the index and not in the table")]
@@ -33,6 +34,13 @@ pub(crate) enum RowError {
     Source(#[from] SourceError),
     #[error("the reply is too long")]
     TooLong,
+}
+
+impl From<rusqlite::Error> for RowError {
+    fn from(error: rusqlite::Error) -> Self {
+        // A value above the limit that `RowReader::write` sets: it would not fit the reply either.
+        if error.sqlite_error_code() == Some(ErrorCode::TooBig) { Self::TooLong } else { Self::Sqlite(error) }
+    }
 }
 
 /// The rows of the indexed table.
@@ -130,7 +138,8 @@ pub(crate) struct RowReader<'a> {
 }
 
 impl RowReader<'_> {
-    /// Writes the rows with these rowids, in their order. Each must carry `asked`, and the buffer must not pass `bytes_max`.
+    /// Writes the rows with these rowids, in their order. Each must carry `asked`, and the buffer must not pass `bytes_max`: a value that
+    /// would take it beyond is not written, and one that is longer by itself is not even read.
     pub(crate) fn write(
         &mut self,
         rowids: &[i64],
@@ -139,6 +148,9 @@ impl RowReader<'_> {
         bytes_max: usize,
     ) -> Result<(), RowError> {
         let Some(connection) = &self.connection else { return Err(RowError::TooLong) };
+        // What is longer than the whole room cannot fit, and SQLite would copy it into memory before anybody could see how long it is.
+        let room = bytes_max.saturating_sub(rows.bytes());
+        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::try_from(room).unwrap_or(i32::MAX))?;
         let mut statement = connection.prepare_cached(&self.store.sql)?;
         let table = &self.store.table;
         for &rowid in rowids {
@@ -158,9 +170,12 @@ impl RowReader<'_> {
             if !same {
                 return Err(RowError::OtherKey { rowid });
             }
+            let mut room = bytes_max.saturating_sub(rows.bytes());
             let mut writer = rows.row();
             for (at, name) in self.store.names.iter().enumerate() {
-                write_value(writer.name(name), row.get_ref(at)?);
+                let value = row.get_ref(at)?;
+                room = room.checked_sub(bytes_at_least(value, room)).ok_or(RowError::TooLong)?;
+                write_value(writer.name(name), value);
             }
             writer.finish();
             if rows.bytes() > bytes_max {
@@ -186,5 +201,27 @@ fn write_value(writer: &mut RowWriter<'_>, value: ValueRef<'_>) {
         ValueRef::Real(value) => writer.real(value),
         ValueRef::Text(value) => writer.text(value),
         ValueRef::Blob(value) => writer.blob(value),
+    }
+}
+
+/// The longest that a byte of text becomes in JSON, `\u0001`.
+const ESCAPE_BYTES_MAX: usize = 6;
+
+/// How many bytes a value takes in a reply, or somewhat fewer; counted closely where it might not fit `room`.
+fn bytes_at_least(value: ValueRef<'_>, room: usize) -> usize {
+    match value {
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => 1,
+        ValueRef::Text(text) if text.len() <= room / ESCAPE_BYTES_MAX => text.len(),
+        ValueRef::Text(text) => text.iter().map(|&byte| text_byte(byte)).sum(),
+        ValueRef::Blob(blob) => blob.len().div_ceil(3) * 4,
+    }
+}
+
+/// How many bytes a byte of text becomes in JSON.
+fn text_byte(byte: u8) -> usize {
+    match byte {
+        b'"' | b'\\' | 8..=10 | 12 | 13 => 2,
+        0..0x20 => ESCAPE_BYTES_MAX,
+        _ => 1,
     }
 }

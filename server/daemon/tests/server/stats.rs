@@ -66,6 +66,13 @@ fn the_command_tells_people_and_programs() {
     drop(server);
     let (code, _, error) = command(&["--server", &address]);
     assert!(code == Some(1) && error.starts_with("error: ") && error.contains("is a server running"), "{error}");
-    let (code, _, error) = command(&["--server", "nowhere"]);
-    assert!(code == Some(1) && error.contains("127.0.0.1:7700"), "{error}");
+    // What has not the shape of an address is wrong usage.
+    for wrong in ["nowhere", ":7700", "127.0.0.1:", "127.0.0.1:port", "127.0.0.1:65536", ""] {
+        let (code, out, error) = command(&["--server", wrong]);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{wrong}: {error}");
+        assert!(
+            error.starts_with("error: ") && error.contains("HOST:PORT") && error.contains("127.0.0.1:7700"),
+            "{error}"
+        );
+    }
 }

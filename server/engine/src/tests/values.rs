@@ -1,5 +1,7 @@
 //! Every kind of value that a cell may hold: in a column of no meaning, as a CPF, as a name.
 
+use balcao_wire::{Id, Operation, decode};
+
 use super::Desk;
 
 #[test]
@@ -129,5 +131,84 @@ fn a_name_of_any_kind() {
     }
     for nothing in ["", " ", "…—!", "'", "\\u0301"] {
         desk.check(&format!(r#"{{"nome":"{nothing}"}}"#), r#"{"status":"error","code":"invalid_name"}"#);
+    }
+}
+
+/// Cells that no reply has room for, each with a row of its own, beside one that is answered.
+#[test]
+fn values_longer_than_a_reply() {
+    let long = [
+        "zeroblob(70000000)",
+        // Written out as base64 and as escapes these are longer than they are in the file.
+        "zeroblob(60000000)",
+        "CAST(zeroblob(20000000) AS TEXT)",
+        "replace(hex(zeroblob(17000000)), '0', '\"')",
+        "hex(zeroblob(34000000))",
+    ];
+    let mut sql =
+        "CREATE TABLE cpf(cpf TEXT, nome TEXT, v, w); INSERT INTO cpf VALUES ('191', 'ANA', 'x', 1);".to_owned();
+    for (at, value) in long.iter().enumerate() {
+        sql.push_str(&format!("INSERT INTO cpf VALUES ('0', 'LONG {}', {value}, 1);", "A".repeat(at + 1)));
+    }
+    // Each fits, both do not.
+    sql.push_str("INSERT INTO cpf VALUES ('0', 'LONG Z', zeroblob(30000000), zeroblob(30000000));");
+    let desk = Desk::of(&sql);
+    let names = (1..=long.len()).map(|count| "A".repeat(count)).chain(["Z".to_owned()]);
+    for name in names {
+        let reply = desk.ask(&format!(r#"{{"nome":"LONG {name}","match":"exact"}}"#));
+        assert_eq!(reply["code"], "too_many_rows", "{name}");
+        assert!(reply["message"].as_str().unwrap().contains("64 MiB"), "{name}: {}", reply["message"]);
+    }
+    desk.check(
+        r#"{"nome":"ANA"}"#,
+        r#"{"status":"ok","rows":[{"cpf":"191","nome":"ANA","v":"x","w":1}],"total":1,"next":null}"#,
+    );
+}
+
+/// The check of a reply's room looks at the bytes as they are written: a short page takes what fits it, to the last byte.
+#[test]
+fn a_short_page_has_room_to_the_last_byte() {
+    for value in ["'plain'", "char(1)", r#"'"\' || char(10)"#, "zeroblob(100)", "CAST(x'41ff42' AS TEXT)", "7", "NULL"]
+    {
+        let desk = Desk::of(&format!(
+            "CREATE TABLE cpf(cpf TEXT, nome TEXT, v); INSERT INTO cpf VALUES ('191', 'ANA', {value});"
+        ));
+        let request = decode(br#"{"nome":"ANA"}"#);
+        let Ok(Operation::Lookup(lookup)) = &request.operation else { panic!("a question") };
+        let plan = desk.snapshot.plan(lookup).unwrap();
+        let mut whole = Vec::new();
+        desk.snapshot.write_page(&plan, &Id::Absent, &mut whole).unwrap();
+        // What ends the reply is written behind the rows.
+        let end = br#"],"total":1,"next":null}"#.len();
+        for (bytes_max, fits) in [(whole.len() - end, true), (whole.len() - end - 1, false)] {
+            let mut out = Vec::new();
+            let answer = desk.snapshot.write_short_page(&plan, &Id::Absent, &mut out, bytes_max);
+            assert_eq!((answer.is_some(), out == whole, out.is_empty()), (fits, fits, !fits), "{value} {bytes_max}");
+        }
+    }
+}
+
+/// What does not fit is found out before it is written, or a reply would take as much memory as the database's longest cells.
+#[test]
+fn what_is_too_long_is_not_written_first() {
+    const ROOM: usize = 64 << 10;
+    for values in [
+        "zeroblob(1000000), 1",
+        "hex(zeroblob(500000)), 1",
+        // Each of these is shorter than the room, and longer once it is written out, or both together.
+        "zeroblob(60000), 1",
+        "CAST(zeroblob(60000) AS TEXT), 1",
+        "hex(zeroblob(30000)), hex(zeroblob(30000))",
+    ] {
+        let sql = "CREATE TABLE cpf(cpf TEXT, nome TEXT, v, w); INSERT INTO cpf VALUES ('191', 'ANA', ";
+        let desk = Desk::of(&format!("{sql}{values});"));
+        let request = decode(br#"{"nome":"ANA"}"#);
+        let Ok(Operation::Lookup(lookup)) = &request.operation else { panic!("a question") };
+        let plan = desk.snapshot.plan(lookup).unwrap();
+        let mut out = Vec::with_capacity(ROOM);
+        assert!(desk.snapshot.write_short_page(&plan, &Id::Absent, &mut out, ROOM).is_none(), "{values}");
+        // Had it been written, the buffer would have grown.
+        assert_eq!((out.len(), out.capacity()), (0, ROOM), "{values}");
+        assert_eq!(desk.ask(r#"{"nome":"ANA"}"#)["status"], "ok", "{values}");
     }
 }

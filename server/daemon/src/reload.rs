@@ -120,8 +120,12 @@ impl Reload {
     }
 
     /// Compares everything that can be, and opens the database for every thread.
-    fn prepared(&self, snapshot: Snapshot, _is_new_database: bool) -> Result<Snapshot, OpenError> {
+    fn prepared(&self, snapshot: Snapshot, is_new_database: bool) -> Result<Snapshot, OpenError> {
         snapshot.check_index()?;
+        if is_new_database {
+            // It is not the file that was indexed, as far as a glance tells: nothing less than all of it says that it is the same all the same.
+            snapshot.check_source()?;
+        }
         snapshot.reserve_readers(self.readers)?;
         Ok(snapshot)
     }

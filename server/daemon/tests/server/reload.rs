@@ -273,3 +273,38 @@ fn a_fault_of_a_file_does_not_lose_what_is_good() {
     ask_until(&mut peer, r#"{"op":"stats"}"#, |stats| stats["reloads"]["taken"] == 2, |_| true);
     assert_eq!(born(&peer.ask(MARIA)), "19800101");
 }
+
+#[test]
+fn a_twin_that_differs_between_the_sampled_pages_is_not_taken_up() {
+    // So many pages that a row's change shows in none of those that are sampled.
+    let rows = "WITH RECURSIVE k(n) AS (SELECT 10000000001 UNION ALL SELECT n + 7919 FROM k LIMIT 20000)
+        INSERT INTO cpf SELECT n, 'PESSOA ' || n, hex(zeroblob(50)), NULL FROM k;";
+    let registry = Registry::of(&format!("{SMALL}{rows}{PADDING}"));
+    // Two copies, each with another row changed: length and counters agree.
+    let twin = |name: &str, rowid: u32| {
+        let path = registry.folder().join(name);
+        fs::copy(registry.db(), &path).unwrap();
+        let sql = format!("UPDATE cpf SET cpf = '99988877766' WHERE rowid = {rowid}");
+        Connection::open(&path).unwrap().execute_batch(&sql).unwrap();
+        path
+    };
+    let seen = |path: &PathBuf| balcao_index::SourceFile::read(path).unwrap();
+    let twins = (1..).map(|i| ([5003, 15_003].map(|row| row + 60 * i), i));
+    let mut made = twins.map(|(row, i)| (row, [twin(&format!("{i}.db"), row[0]), twin(&format!("{i}-other.db"), row[1])]));
+    let (rows, [served, other]) = made.find(|(_, [one, other])| seen(one) == seen(other)).unwrap();
+    let name = |row: u32| format!("PESSOA {}", 10_000_000_001_u64 + 7919 * (u64::from(row) - 4));
+    fs::rename(&served, registry.db()).unwrap();
+    registry.build();
+    let server = Server::start(&registry, &[]);
+    let mut peer = server.peer();
+    let moved = r#"{"cpf":"99988877766"}"#;
+    assert_eq!(peer.ask(moved)["rows"][0]["nome"], name(rows[0]));
+    let refused = stats(&mut peer)["reloads"]["refused"].clone();
+    fs::rename(&other, registry.db()).unwrap();
+    ask_until(&mut peer, moved, |reply| code(reply) == "unavailable", |reply| reply["total"] == 1);
+    assert_eq!(refused, 0);
+    server.process.wait_for_log("content differs");
+    registry.build();
+    ask_until(&mut peer, moved, |reply| reply["total"] == 1, |reply| code(reply) == "unavailable");
+    assert_eq!(peer.ask(moved)["rows"][0]["nome"], name(rows[1]));
+}

@@ -140,6 +140,11 @@ impl<'a> Session<'a> {
             self.settle();
             // Writing may have made room for lines that waited, also when nothing more is read.
             if self.talk.output().is_empty() && self.talk.has_backlog() && self.resume() {
+                // Lines that were read at once may have replies for many rounds: the others of this worker go in between.
+                rounds += 1;
+                if rounds % ROUNDS_BEFORE_YIELD == 0 {
+                    may::coroutine::yield_now();
+                }
                 continue;
             }
             if self.talk.is_quiet() && (ended || self.talk.is_closing()) {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use balcao_wire::limits::{IN_FLIGHT_MAX, LINE_BYTES_MAX};
 use balcao_wire::{Code, Fault, Id, Request, decode, write_fault};
 
-use crate::limits::{CONNECTION_BYTES_MAX, KEPT_BYTES, OUT_BYTES_MAX, RETRY_AFTER_MS};
+use crate::limits::{CONNECTION_BYTES_MAX, HALF_LINE_BYTES_TIGHT, KEPT_BYTES, OUT_BYTES_MAX, RETRY_AFTER_MS};
 
 /// Where a reply that comes later belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub(crate) struct Conversation {
     ordered: VecDeque<Option<Vec<u8>>>,
     /// The place of the first of them.
     first_ordered: u64,
-    /// Bytes of the lines of requests that are queued, and of replies that wait for an earlier one.
+    /// Bytes of the lines of requests that are queued, and of the buffers of replies that wait for an earlier one.
     asked_bytes: usize,
     ordered_bytes: usize,
     /// Lines that were answered or queued so far.
@@ -108,12 +108,12 @@ impl Conversation {
             Ticket::Ordered(place) => {
                 let at = place.wrapping_sub(self.first_ordered) as usize;
                 if let Some(slot) = self.ordered.get_mut(at) {
-                    self.ordered_bytes += reply.len();
+                    self.ordered_bytes += reply.capacity();
                     *slot = Some(reply);
                 }
                 while let Some(Some(_)) = self.ordered.front() {
                     if let Some(Some(reply)) = self.ordered.pop_front() {
-                        self.ordered_bytes -= reply.len();
+                        self.ordered_bytes -= reply.capacity();
                         self.out.extend_from_slice(&reply);
                         self.out.push(b'\n');
                         self.first_ordered += 1;
@@ -155,6 +155,7 @@ impl Conversation {
             // Moved once for at least as many bytes as are left: a long reply costs no more for being written in pieces.
             self.out.drain(..self.sent);
             self.sent = 0;
+            give_back(&mut self.out);
         }
     }
 
@@ -169,9 +170,11 @@ impl Conversation {
         self.ordered_bytes
     }
 
-    /// Bytes held, those of queued requests not counted: their queries hold them.
+    /// Bytes held: of buffers, however little of them is filled, since that is what memory they take. Those of queued requests are not counted, their
+    /// queries hold them; nor is what every quiet connection keeps.
     pub(crate) fn held_bytes(&self) -> usize {
-        self.output().len() + self.ordered_bytes + self.backlog.len()
+        let room = |buffer: &Vec<u8>| if buffer.capacity() > KEPT_BYTES { buffer.capacity() } else { 0 };
+        room(&self.out) + room(&self.backlog) + self.ordered_bytes
     }
 
     /// The first place among the replies without `id` that is not answered.
@@ -181,7 +184,7 @@ impl Conversation {
 
     /// Whether more bytes should be read.
     pub(crate) fn wants_input(&self) -> bool {
-        !self.closing && self.has_room()
+        !self.closing && self.has_room() && !(self.tight && self.is_half_line_large())
     }
 
     /// Whether bytes wait that are not understood yet.
@@ -192,6 +195,11 @@ impl Conversation {
     /// The number of the line that began and is not whole yet, where nothing but its rest is waited for.
     pub(crate) fn half_line(&self) -> Option<u64> {
         (!self.backlog.is_empty() && self.has_room()).then_some(self.lines)
+    }
+
+    /// Whether the line that is not whole yet takes so much that others may need its room.
+    pub(crate) fn is_half_line_large(&self) -> bool {
+        self.backlog.len() > HALF_LINE_BYTES_TIGHT && self.half_line().is_some()
     }
 
     /// Whether no request waits for its answer and no reply to be written.
@@ -271,7 +279,7 @@ impl Conversation {
             let mut reply = Vec::new();
             match desk.answer(request, line.len(), ticket, &mut reply) {
                 Outcome::Answered => {
-                    self.ordered_bytes += reply.len();
+                    self.ordered_bytes += reply.capacity();
                     self.ordered.push_back(Some(reply));
                 }
                 Outcome::Queued => {
@@ -299,16 +307,17 @@ impl Conversation {
         } else {
             let mut reply = Vec::new();
             write_fault(&mut reply, &Id::Absent, fault);
-            self.ordered_bytes += reply.len();
+            self.ordered_bytes += reply.capacity();
             self.ordered.push_back(Some(reply));
         }
     }
 }
 
-/// Gives the room of a buffer back that a large line or reply took, so that a quiet connection is small.
+/// Gives the room of a buffer back that a large line or reply took: all of it where nothing is left, so that a quiet connection is small; else where
+/// most of it is empty, so that a few bytes do not hold many.
 fn give_back(buffer: &mut Vec<u8>) {
-    if buffer.is_empty() && buffer.capacity() > KEPT_BYTES {
-        *buffer = Vec::new();
+    if buffer.capacity() > KEPT_BYTES.max(4 * buffer.len()) {
+        buffer.shrink_to_fit();
     }
 }
 

@@ -185,3 +185,54 @@ fn lines_in_hand_are_bounded_by_their_bytes_too() {
     assert_eq!(desk.queued.borrow().len(), fitting);
     assert_eq!((conversation.waiting_bytes(), conversation.first_ordered()), (0, 1));
 }
+
+#[test]
+fn what_is_left_of_much_holds_little() {
+    let (mut conversation, desk) = (Conversation::default(), Counter::default());
+    // A long line comes to its end, and one byte of the next is there.
+    conversation.receive(&b"x".repeat(65_000), &desk);
+    assert!(conversation.held_bytes() >= 65_000);
+    conversation.receive(b"\nx", &desk);
+    take(&mut conversation);
+    assert!(conversation.held_bytes() <= KEPT_BYTES, "{}", conversation.backlog.capacity());
+    // A long reply, taken but for its end: all its room counts, most of it goes back.
+    conversation.receive(b"\n{\"id\":1,\"nome\":\"A\"}\n", &desk);
+    take(&mut conversation);
+    conversation.complete(Ticket::Any, vec![b'x'; 16 << 20], 0);
+    assert!(conversation.held_bytes() >= 16 << 20);
+    while conversation.output().len() > 1 << 20 {
+        conversation.written(100_000);
+        assert!(conversation.held_bytes() >= conversation.out.capacity());
+        assert!(
+            conversation.out.capacity() <= (16 << 20) + 1
+                || conversation.out.capacity() <= 8 * conversation.output().len()
+        );
+    }
+    assert!(conversation.held_bytes() <= 8 << 20, "{}", conversation.out.capacity());
+    let rest = conversation.output().len();
+    conversation.written(rest);
+    assert_eq!(conversation.held_bytes(), 0);
+    // A reply that waits for an earlier one counts with its room too.
+    conversation.receive(b"{\"nome\":\"A\"}\n{\"nome\":\"B\"}\n", &desk);
+    let second = desk.queued.borrow().last().unwrap().0;
+    let mut reply = Vec::with_capacity(1 << 20);
+    reply.push(b'x');
+    conversation.complete(second, reply, 0);
+    assert!(conversation.held_bytes() >= 1 << 20);
+}
+
+#[test]
+fn where_room_is_short_no_more_of_a_large_half_line() {
+    let (mut conversation, desk) = (Conversation::default(), Counter::default());
+    conversation.set_tight(true);
+    conversation.receive(&b" ".repeat(HALF_LINE_BYTES_TIGHT), &desk);
+    assert!(conversation.wants_input() && !conversation.is_half_line_large());
+    conversation.receive(b" ", &desk);
+    assert!(!conversation.wants_input() && conversation.is_half_line_large());
+    conversation.set_tight(false);
+    assert!(conversation.wants_input());
+    conversation.receive(PING.as_bytes(), &desk);
+    conversation.set_tight(true);
+    assert_eq!(take(&mut conversation), PONG);
+    assert!(conversation.wants_input());
+}

@@ -25,6 +25,8 @@ mod threads;
 #[cfg(test)]
 mod panic_tests;
 #[cfg(test)]
+mod pressure_tests;
+#[cfg(test)]
 mod stack_tests;
 #[cfg(test)]
 mod test_house;

@@ -31,9 +31,13 @@ pub(crate) const OUT_BYTES_MAX: usize = 256 * 1024;
 /// which its dear questions wait. Five pages of a thousand rows.
 pub(crate) const CONNECTION_BYTES_MAX: usize = 1 << 20;
 
-/// Bytes held for all connections together, above which dear questions are `overloaded` and [`WRITE_STALL_SHORT`] holds. A thousand connections may
+/// Bytes held for all connections together, above which dear questions are `overloaded` and [`STALL_SHORT`] holds. A thousand connections may
 /// each hold a quarter of what one may.
 pub(crate) const HELD_BYTES_MAX: usize = 256 << 20;
+
+/// Bytes of a line that is not whole, beyond which no more of it is read while the server holds more than [`HELD_BYTES_MAX`]; and that are read at
+/// once then. Every question of a person is shorter, and all connections together hold less than half of that bound in such lines.
+pub(crate) const HALF_LINE_BYTES_TIGHT: usize = 4 * 1024;
 
 /// Room for a reply or a line that a quiet connection keeps; more is given back.
 pub(crate) const KEPT_BYTES: usize = 1024;
@@ -71,8 +75,9 @@ pub(crate) const LINE_DEADLINE: Duration = Duration::from_secs(10);
 /// Without a byte taken by the client while replies wait.
 pub(crate) const WRITE_STALL: Duration = Duration::from_secs(15);
 
-/// The same while the server holds more than [`HELD_BYTES_MAX`]: others need the room.
-pub(crate) const WRITE_STALL_SHORT: Duration = Duration::from_secs(2);
+/// The same, and for the rest of a line of more than [`HALF_LINE_BYTES_TIGHT`], while the server holds more than [`HELD_BYTES_MAX`]: others need the
+/// room.
+pub(crate) const STALL_SHORT: Duration = Duration::from_secs(2);
 
 /// A connection that owes nothing and says nothing, unless the configuration says otherwise: far above any pause at a desk, and short enough that what
 /// was forgotten open over night does not add up.

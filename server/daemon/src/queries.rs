@@ -149,7 +149,7 @@ impl Query {
         // Before the reply can be seen: whoever has it finds its question held no more.
         self.charge.set(0);
         self.means.metrics.answered(answer, self.began.elapsed());
-        let charge = Charge::new(&self.means.budget, reply.len());
+        let charge = Charge::new(&self.means.budget, reply.capacity());
         let (ticket, lane, line_bytes) = (self.ticket, self.lane, self.line_bytes);
         self.mailbox.post(Posted { ticket, lane, reply, line_bytes, _charge: charge });
     }

@@ -15,7 +15,8 @@ use crate::budget::Charge;
 use crate::conversation::Conversation;
 use crate::desk::SessionDesk;
 use crate::limits::{
-    BYTES_BEFORE_YIELD, LINE_DEADLINE, LINGER, READ_BYTES, ROUNDS_BEFORE_YIELD, WRITE_STALL, WRITE_STALL_SHORT,
+    BYTES_BEFORE_YIELD, HALF_LINE_BYTES_TIGHT, LINE_DEADLINE, LINGER, READ_BYTES, ROUNDS_BEFORE_YIELD, STALL_SHORT,
+    WRITE_STALL,
 };
 use crate::serve::House;
 use crate::sweep::Entry;
@@ -120,6 +121,8 @@ impl<'a> Session<'a> {
         loop {
             for posted in self.entry.watch.mailbox.take() {
                 self.talk.complete(posted.ticket, posted.reply, posted.line_bytes);
+                // Before the reply's own charge goes with `posted`: at no moment does nobody answer for it.
+                self.charge.set(self.talk.held_bytes());
             }
             self.talk.set_tight(self.house.means.budget.is_short());
             let stopping = self.house.sessions.is_stopping();
@@ -137,6 +140,11 @@ impl<'a> Session<'a> {
             self.settle();
             // Writing may have made room for lines that waited, also when nothing more is read.
             if self.talk.output().is_empty() && self.talk.has_backlog() && self.resume() {
+                // Lines that were read at once may have replies for many rounds: the others of this worker go in between.
+                rounds += 1;
+                if rounds % ROUNDS_BEFORE_YIELD == 0 {
+                    may::coroutine::yield_now();
+                }
                 continue;
             }
             if self.talk.is_quiet() && (ended || self.talk.is_closing()) {
@@ -203,12 +211,13 @@ impl<'a> Session<'a> {
         if !self.talk.wants_input() {
             return if self.talk.is_closing() { Input::Ended } else { Input::Full };
         }
-        with_scratch(|scratch| match self.stream.read(scratch) {
+        let at_once = if self.house.means.budget.is_short() { HALF_LINE_BYTES_TIGHT } else { READ_BYTES };
+        with_scratch(|scratch| match self.stream.read(&mut scratch[..at_once]) {
             Ok(0) => Input::Ended,
             Ok(count) => {
                 self.quiet_since = None;
                 self.talk.receive(&scratch[..count], &desk);
-                if count == scratch.len() { Input::More } else { Input::Short }
+                if count == at_once { Input::More } else { Input::Short }
             }
             Err(error) => match error.kind() {
                 ErrorKind::WouldBlock => Input::Waiting,
@@ -257,7 +266,9 @@ impl<'a> Session<'a> {
         let idle = self.quiet_since.map(|since| since + ms(self.house.idle));
         let watch = &self.entry.watch;
         watch.set_deadline(line.into_iter().chain(stall).chain(idle).min());
-        watch.set_stalled(self.stalled_since);
+        let large_half = self.half_line.filter(|_| self.talk.is_half_line_large()).map(|(_, since)| since);
+        watch.set_stalled(self.stalled_since.into_iter().chain(large_half).min());
+        watch.set_held_back(large_half.is_some() && !self.talk.wants_input());
     }
 
     /// Looks at the deadlines; `true` where the connection is to be dropped.
@@ -265,7 +276,8 @@ impl<'a> Session<'a> {
         let now = self.house.sessions.now_ms();
         let late = |since: Option<u64>, limit| since.is_some_and(|since| now >= since + ms(limit));
         let metrics = &self.house.means.metrics;
-        let stall = if self.house.means.budget.is_short() { WRITE_STALL_SHORT } else { WRITE_STALL };
+        let is_short = self.house.means.budget.is_short();
+        let stall = if is_short { STALL_SHORT } else { WRITE_STALL };
         if late(self.stalled_since, stall) {
             metrics.write_stalls.add_one();
             tracing::info!("a client took no byte of its replies for too long; its connection is closed");
@@ -284,7 +296,8 @@ impl<'a> Session<'a> {
                 _ => self.quiet_since = None,
             }
         }
-        if late(self.half_line.map(|(_, since)| since), LINE_DEADLINE) {
+        let rest = if is_short && self.talk.is_half_line_large() { STALL_SHORT } else { LINE_DEADLINE };
+        if late(self.half_line.map(|(_, since)| since), rest) {
             let number = self.half_line.take().map(|(number, _)| number);
             // The rest of the line may lie in the socket: only one that is still half after one more read is late.
             if self.read() != Input::Broken && self.talk.half_line() == number {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use crate::budget::Budget;
-use crate::limits::{CONNECTION_BYTES_ABOUT, SWEEP_EVERY, WRITE_STALL_SHORT};
+use crate::limits::{CONNECTION_BYTES_ABOUT, STALL_SHORT, SWEEP_EVERY};
 use crate::mailbox::Mailbox;
 use crate::memory::Tide;
 use crate::metrics::Metrics;
@@ -20,8 +20,10 @@ pub(crate) struct Watch {
     pub(crate) mailbox: Arc<Mailbox>,
     /// Milliseconds on the house's clock; 0 for none.
     deadline_ms: AtomicU64,
-    /// Since when the client takes no byte of its replies, on the same clock; 0 where nothing waits for it.
+    /// Since when the client takes no byte of its replies, or owes the rest of a large line, on the same clock; 0 where it does neither.
     stalled_ms: AtomicU64,
+    /// The session reads no more until there is room again.
+    held_back: AtomicBool,
 }
 
 impl Watch {
@@ -30,9 +32,14 @@ impl Watch {
         self.deadline_ms.store(deadline_ms.unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// Since when the client takes nothing of what waits for it, if so.
+    /// Since when the client takes nothing of what waits for it, or owes the rest of a large line, if so.
     pub(crate) fn set_stalled(&self, since_ms: Option<u64>) {
         self.stalled_ms.store(since_ms.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Whether the session is to be woken when the server has room again.
+    pub(crate) fn set_held_back(&self, held_back: bool) {
+        self.held_back.store(held_back, Ordering::Relaxed);
     }
 }
 
@@ -150,13 +157,14 @@ impl Sessions {
 
     fn sweep(&self) {
         let now = self.now_ms();
-        // Where room is short, whoever takes nothing is looked at sooner than its deadline says.
-        let short = self.budget.is_short().then(|| now.saturating_sub(WRITE_STALL_SHORT.as_millis() as u64));
+        // Where room is short, whoever takes it up and does nothing is looked at sooner than its deadline says.
+        let short = self.budget.is_short().then(|| now.saturating_sub(STALL_SHORT.as_millis() as u64));
         for watch in self.lock().watches.values() {
             let deadline = watch.deadline_ms.load(Ordering::Relaxed);
             let stalled = watch.stalled_ms.load(Ordering::Relaxed);
             let too_long = stalled != 0 && short.is_some_and(|since| stalled <= since);
-            if deadline != 0 && deadline <= now || too_long {
+            let goes_on = short.is_none() && watch.held_back.load(Ordering::Relaxed);
+            if deadline != 0 && deadline <= now || too_long || goes_on {
                 watch.mailbox.wake();
             }
         }

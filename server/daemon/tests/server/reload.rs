@@ -290,7 +290,8 @@ fn a_twin_that_differs_between_the_sampled_pages_is_not_taken_up() {
     };
     let seen = |path: &PathBuf| balcao_index::SourceFile::read(path).unwrap();
     let twins = (1..).map(|i| ([5003, 15_003].map(|row| row + 60 * i), i));
-    let mut made = twins.map(|(row, i)| (row, [twin(&format!("{i}.db"), row[0]), twin(&format!("{i}-other.db"), row[1])]));
+    let mut made =
+        twins.map(|(row, i)| (row, [twin(&format!("{i}.db"), row[0]), twin(&format!("{i}-other.db"), row[1])]));
     let (rows, [served, other]) = made.find(|(_, [one, other])| seen(one) == seen(other)).unwrap();
     let name = |row: u32| format!("PESSOA {}", 10_000_000_001_u64 + 7919 * (u64::from(row) - 4));
     fs::rename(&served, registry.db()).unwrap();

@@ -1,6 +1,6 @@
 //! `Map`: a file of a generation in memory, read only. The one place where the project maps a file.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::ops::Deref;
 use std::path::Path;
@@ -16,10 +16,15 @@ pub(crate) struct Map(Mmap);
 impl Map {
     /// Maps a file of a published generation.
     pub(crate) fn open(path: &Path, file_name: &str) -> Result<Self> {
-        let file = File::open(path).map_err(IndexError::io("open", file_name))?;
-        if file.metadata().map_err(IndexError::io("open", file_name))?.is_dir() {
+        // Before it is opened: to open a pipe is to wait for whoever writes into it.
+        let kind = fs::metadata(path).map_err(IndexError::io("open", file_name))?.file_type();
+        if kind.is_dir() {
             return Err(IndexError::io("map", file_name)(ErrorKind::IsADirectory.into()));
         }
+        if !kind.is_file() {
+            return Err(IndexError::damaged(file_name, 0, "it is no plain file"));
+        }
+        let file = File::open(path).map_err(IndexError::io("open", file_name))?;
         #[expect(unsafe_code, reason = "mapping a file is unsafe by nature")]
         // SAFETY: a generation's files are created once, synced and never written again: publication replaces the folder that
         // CURRENT names and never touches a file's bytes. What this cannot rule out is another program that truncates or overwrites
@@ -42,5 +47,28 @@ impl Deref for Map {
 
     fn deref(&self) -> &[u8] {
         &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn only_plain_files_are_mapped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("file"), "x").unwrap();
+        assert_eq!(*Map::open(&path("file"), "file").unwrap(), *b"x");
+        assert!(Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
+        let _socket = UnixListener::bind(path("socket")).unwrap();
+        for special in [path("pipe"), path("socket"), "/dev/null".into()] {
+            let error = Map::open(&special, "special").unwrap_err().to_string();
+            assert!(error.contains("no plain file") && error.contains("indexer build"), "{error}");
+        }
+        assert!(Map::open(folder.path(), "folder").unwrap_err().to_string().contains("remove the folder"));
     }
 }

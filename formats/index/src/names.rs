@@ -13,6 +13,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use balcao_record::NAME_KEY_BYTES_MAX;
 use fst::raw::Fst;
 
 use crate::error::{IndexError, Result};
@@ -135,14 +136,15 @@ impl NameShardWriter {
     /// Adds a row.
     ///
     /// # Errors
-    /// [`IndexError::Order`] where the row does not stand above the one before, or the name is empty; [`IndexError::Io`].
+    /// [`IndexError::Order`] where the row does not stand above the one before, or the name is empty or longer than
+    /// [`NAME_KEY_BYTES_MAX`]; [`IndexError::Io`].
     pub fn push(&mut self, name: &[u8], rowid: i64) -> Result<()> {
         if self.name_rows > 0 && name == self.name {
             if rowid <= self.last_rowid {
                 return Err(IndexError::Order { shard: self.shard });
             }
         } else {
-            if name <= self.name.as_slice() {
+            if name <= self.name.as_slice() || name.len() > NAME_KEY_BYTES_MAX {
                 return Err(IndexError::Order { shard: self.shard });
             }
             if self.name_rows > 0 {
@@ -353,6 +355,10 @@ impl Names<'_> {
             let token = read_token(&mut self.rest, self.words)?;
             if !self.ends.is_empty() {
                 self.name.push(b' ');
+            }
+            // A small block over a dictionary of long tokens, both forged, could tell of names that fill the memory.
+            if token.len() > NAME_KEY_BYTES_MAX.saturating_sub(self.name.len()) {
+                return None;
             }
             self.name.extend_from_slice(token);
             self.ends.push(u32::try_from(self.name.len()).ok()?);

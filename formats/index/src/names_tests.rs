@@ -107,6 +107,39 @@ fn out_of_order_is_refused() {
     assert!(matches!(writer.push(b"A", 2), Err(IndexError::Order { .. })));
 }
 
+#[test]
+fn the_longest_name_is_that_of_a_key() {
+    let longest = ["X".repeat(NAME_KEY_BYTES_MAX), format!("Y {}", "Z".repeat(NAME_KEY_BYTES_MAX - 2))];
+    check(longest.iter().map(|name| (name.clone(), 0)).collect(), &["X".into(), "Y".into()]);
+    let folder = tempfile::tempdir().unwrap();
+    let range = RowidRange { min: 0, max: 9 };
+    let mut writer = NameShardWriter::create(folder.path(), 0, range, Arc::new(Words::default())).unwrap();
+    let longer = "X".repeat(NAME_KEY_BYTES_MAX + 1);
+    assert!(matches!(writer.push(longer.as_bytes(), 1), Err(IndexError::Order { .. })));
+}
+
+#[test]
+fn a_forged_name_longer_than_a_key_is_refused() {
+    let token = vec![b'T'; NAME_KEY_BYTES_MAX / 4];
+    let words = Words::default();
+    let mut block = Vec::new();
+    // Four of these tokens and the blanks between them are three bytes too many.
+    for tokens in [3, 4] {
+        block.push(tokens);
+        (0..tokens).for_each(|_| write_token(&mut block, &words, &token));
+    }
+    // The first name once more, with another token behind it.
+    let mut names = Names { words: &words, rest: &block, name: Vec::new(), ends: Vec::new() };
+    assert_eq!(names.next(), Some(1));
+    assert_eq!(names.next(), None);
+    assert!(names.name.len() <= NAME_KEY_BYTES_MAX);
+    let mut block = block[..1 + 3 * (token.len() + 4)].to_vec();
+    block.push(3 << 4 | 1);
+    write_token(&mut block, &words, &token);
+    let mut names = Names { words: &words, rest: &block, name: Vec::new(), ends: Vec::new() };
+    assert_eq!((names.next(), names.next()), (Some(1), None));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]

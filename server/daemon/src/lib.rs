@@ -14,6 +14,7 @@ mod log;
 mod mailbox;
 mod memory;
 mod metrics;
+mod outflow;
 mod queries;
 mod reload;
 mod serve;

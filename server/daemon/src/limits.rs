@@ -13,6 +13,13 @@ pub(crate) const TURNED_AWAY_MAX: usize = 128;
 /// the database once for each reader, twice while one generation takes the place of another.
 pub(crate) const DESCRIPTORS_RESERVED: u64 = 128 + 256;
 
+/// What the system may hold for a client that does not read, of which it makes twice as much. Its own bound is four megabytes for each connection, which
+/// no budget of ours would see.
+pub(crate) const SEND_BUFFER_BYTES: usize = 128 << 10;
+
+/// What `stats` tells of latencies and memory may be so old: gathering it takes some ten microseconds, in which the worker answers nobody.
+pub(crate) const STATS_KEPT: Duration = Duration::from_millis(100);
+
 /// Connections that the kernel holds until they are accepted.
 pub(crate) const BACKLOG: i32 = 4096;
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use may::coroutine;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
-use crate::limits::{ACCEPT_PAUSE, BACKLOG, TURNED_AWAY_MAX, WARN_EVERY};
+use crate::limits::{ACCEPT_PAUSE, BACKLOG, SEND_BUFFER_BYTES, TURNED_AWAY_MAX, WARN_EVERY};
 use crate::serve::House;
 use crate::session;
 use crate::threads;
@@ -23,6 +23,8 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A port in TIME_WAIT after a restart is taken at once; one that somebody listens on is not.
     socket.set_reuse_address(true)?;
+    // Those that are accepted inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

@@ -4,12 +4,15 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use balcao_engine::Answer;
 use balcao_wire::Code;
 use balcao_wire::stats::LatencyStats;
 use histogram::{AtomicHistogram, Config, Histogram};
+
+use crate::limits::STATS_KEPT;
 
 /// Shards: more than threads that answer on most machines. Two threads on one shard cost time, no count.
 const SHARDS: usize = 8;
@@ -61,6 +64,8 @@ impl Counter {
 /// Everything that is counted.
 pub(crate) struct Metrics {
     pub(crate) began: Instant,
+    /// The figures that are dear to gather, and when they were.
+    kept: Mutex<Option<(Instant, LatencyStats, u64)>>,
     shards: Vec<Shard>,
     pub(crate) accepted: Counter,
     pub(crate) turned_away: Counter,
@@ -82,6 +87,7 @@ impl Default for Metrics {
         };
         Self {
             began: Instant::now(),
+            kept: Mutex::default(),
             shards: (0..SHARDS).map(|_| shard()).collect(),
             accepted: Counter::default(),
             turned_away: Counter::default(),
@@ -128,6 +134,19 @@ impl Metrics {
         let names = std::iter::once("ok").chain(Code::ALL.iter().map(|code| code.as_str()));
         let count = |at: usize| self.shards.iter().map(|shard| shard.outcomes[at].load(Ordering::Relaxed)).sum();
         names.enumerate().map(move |(at, name)| (name, count(at)))
+    }
+
+    /// Percentiles, and what `private_bytes` tells: gathered when they were not for [`STATS_KEPT`], so that whoever asks all the time costs little.
+    pub(crate) fn dear_figures(&self, private_bytes: impl FnOnce() -> u64) -> (LatencyStats, u64) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some((at, latency, bytes)) if at.elapsed() < STATS_KEPT => (latency.clone(), *bytes),
+            _ => {
+                let (latency, bytes) = (self.latency(), private_bytes());
+                *kept = Some((Instant::now(), latency.clone(), bytes));
+                (latency, bytes)
+            }
+        }
     }
 
     /// Percentiles of all lines so far.

@@ -18,6 +18,7 @@ use crate::limits::{
     BYTES_BEFORE_YIELD, HALF_LINE_BYTES_TIGHT, LINE_DEADLINE, LINGER, READ_BYTES, ROUNDS_BEFORE_YIELD, STALL_SHORT,
     WRITE_STALL,
 };
+use crate::outflow::{Flow, Outflow};
 use crate::serve::House;
 use crate::sweep::Entry;
 
@@ -82,6 +83,7 @@ pub(crate) fn run(stream: TcpStream, entry: &Entry, house: &House) {
         charge: Charge::new(&house.means.budget, 0),
         half_line: None,
         stalled_since: None,
+        outflow: Outflow::default(),
         quiet_since: None,
     };
     if !entry.welcome {
@@ -109,8 +111,10 @@ struct Session<'a> {
     charge: Charge,
     /// The number of the line that is not whole, and when it began; on the house's clock.
     half_line: Option<(u64, u64)>,
-    /// When the client last took a byte while replies wait.
+    /// When the client last took a byte, as far as is known, while something waits for it.
     stalled_since: Option<u64>,
+    /// What the system holds for the client.
+    outflow: Outflow,
     /// Since when the connection owes nothing and says nothing.
     quiet_since: Option<u64>,
 }
@@ -236,6 +240,7 @@ impl<'a> Session<'a> {
                 Ok(count) => {
                     self.talk.written(count);
                     self.stalled_since = None;
+                    self.outflow.wrote();
                     since_yield += count;
                     if since_yield >= BYTES_BEFORE_YIELD {
                         since_yield = 0;
@@ -255,7 +260,13 @@ impl<'a> Session<'a> {
     /// Tells the sweep when to wake this session at the latest.
     fn set_deadline(&mut self) {
         let now = self.house.sessions.now_ms();
-        let (stalls, half) = (!self.talk.output().is_empty(), self.talk.half_line());
+        let half = self.talk.half_line();
+        let (owes, was_stalled) = (!self.talk.output().is_empty(), self.stalled_since.is_some());
+        if owes && !was_stalled {
+            // From here on it is judged whether the client takes anything.
+            self.outflow.look(self.stream);
+        }
+        let stalls = owes || self.outflow.is_pending();
         // Each line has its own time: a client whose packets end in the middle of lines is not slow.
         self.half_line = half.map(|line| self.half_line.filter(|half| half.0 == line).unwrap_or((line, now)));
         self.stalled_since = stalls.then(|| self.stalled_since.unwrap_or(now));
@@ -279,9 +290,13 @@ impl<'a> Session<'a> {
         let is_short = self.house.means.budget.is_short();
         let stall = if is_short { STALL_SHORT } else { WRITE_STALL };
         if late(self.stalled_since, stall) {
-            metrics.write_stalls.add_one();
-            tracing::info!("a client took no byte of its replies for too long; its connection is closed");
-            return true;
+            if self.outflow.look(self.stream) == Flow::Still {
+                metrics.write_stalls.add_one();
+                tracing::info!("a client took no byte of its replies for too long; its connection is closed");
+                return true;
+            }
+            // It reads, however slowly; or it has read all.
+            self.stalled_since = self.outflow.is_pending().then_some(now);
         }
         if late(self.quiet_since, self.house.idle) {
             // What has just arrived may lie in the socket: it is no longer quiet then.

@@ -24,6 +24,7 @@ impl House {
         let snapshot = self.snapshot();
         let greeting = snapshot.greeting();
         let metrics = &self.means.metrics;
+        let (latency_us, private_bytes) = metrics.dear_figures(private_bytes);
         Stats {
             server: greeting.server.clone(),
             uptime_s: metrics.began.elapsed().as_secs(),
@@ -44,10 +45,10 @@ impl House {
             memory: MemoryStats {
                 held_bytes: self.means.budget.held() as u64,
                 held_bytes_max: HELD_BYTES_MAX as u64,
-                private_bytes: private_bytes(),
+                private_bytes,
             },
             answers: metrics.answers().map(|(name, count)| (name.to_owned(), count)).collect(),
-            latency_us: metrics.latency(),
+            latency_us,
             deadlines: DeadlineStats {
                 idle: metrics.idle.get(),
                 line: metrics.late_lines.get(),

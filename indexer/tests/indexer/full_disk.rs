@@ -53,9 +53,10 @@ fn every_page_of_a_small_build() {
         assert!(pages < 400, "{}", ended.error);
     }
     println!("full disk: build, no room from the n-th page on: {pages} tried, {pages} survived; at {told:?}");
-    // Which of the shards' files meets it is a matter of two threads.
-    for file in ["words.dict", "keys", "rows", "MANIFEST", "CURRENT.new"] {
-        assert!(told.iter().any(|told| told.ends_with(file)), "{file}: {told:?}");
+    // Which of the shards' files meets it is a matter of two threads; and two builds may differ by a page, so that the room for one of the last
+    // files is never exactly what is missing.
+    for files in [&["words.dict"][..], &["keys", "rows"], &["MANIFEST", "CURRENT.new"]] {
+        assert!(files.iter().any(|file| told.iter().any(|told| told.ends_with(file))), "{files:?}: {told:?}");
     }
     place.assert_no_litter();
     verify(Path::new(&place.index), Some(Path::new(&place.db)), &Silent).unwrap();

@@ -27,6 +27,9 @@ pub(crate) const BACKLOG: i32 = 4096;
 /// line of the deepest JSON pass a test on half of it.
 pub(crate) const STACK_WORDS: usize = 0x4000;
 
+/// Stacks of connections that ended, kept for the next ones: each has some pages that were touched, and those of a wave should not stay.
+pub(crate) const STACKS_KEPT: usize = 16;
+
 /// Bytes that a session reads at once. Some four hundred questions: their answers take about a millisecond, for which the other
 /// sessions of the worker wait.
 pub(crate) const READ_BYTES: usize = 16 * 1024;

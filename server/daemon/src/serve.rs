@@ -13,7 +13,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::config::Config;
-use crate::limits::{DESCRIPTORS_RESERVED, STACK_WORDS, STOP_WITHIN};
+use crate::limits::{DESCRIPTORS_RESERVED, STACK_WORDS, STACKS_KEPT, STOP_WITHIN};
 use crate::listen::{self, Listener};
 use crate::queries::{Lane, Means, Queries};
 use crate::reload::Reload;
@@ -118,7 +118,7 @@ pub(crate) fn start_house(
     let queries = Queries::start(workers, &means.metrics).context("cannot start the query threads")?;
     let sessions = Sessions::start(&means.metrics, &means.budget).context("cannot start the sweep")?;
     may::config().set_worker_pin(false);
-    may::config().set_workers(workers).set_stack_size(STACK_WORDS);
+    may::config().set_workers(workers).set_stack_size(STACK_WORDS).set_pool_capacity(STACKS_KEPT);
     // The scheduler starts with the first coroutine, and its threads inherit the name of the one that starts them.
     let start = || may::go!(|| ()).join();
     let started = thread::Builder::new().name("worker".to_owned()).spawn(start);

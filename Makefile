@@ -43,7 +43,7 @@ oracle: build ## 300,000 rows, 10 % dirty: every answer over the wire against a 
 faults: build ## every byte of a small index, a thousand of a large one, builds that are killed: what is damaged is noticed
 	$(BIN)/faults --rows 1000000 --dirty 0.01 --seed 1 --flips 1000 --cuts 100 --out docs/results.md \
 	  --also 'RUST_BACKTRACE=0 $(CARGO) test $(FLAGS) -p balcao-engine --lib -- damage --nocapture' \
-	  --also 'BALCAO_KILLS=250 $(CARGO) test $(FLAGS) -p balcao-indexer --test indexer -- crash --nocapture'
+	  --also 'BALCAO_KILLS=250 $(CARGO) test $(FLAGS) -p balcao-indexer --test indexer -- faults kills full_disk registry --nocapture'
 
 measure: build ## the figures of docs/results.md on 10,000,000 rows; some minutes, some gigabytes
 	$(BIN)/measure --rows 10000000 --dirty 0.01 --seed 1 --out docs/results.md

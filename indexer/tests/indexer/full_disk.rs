@@ -52,7 +52,8 @@ fn every_page_of_a_small_build() {
         pages += 1;
         assert!(pages < 400, "{}", ended.error);
     }
-    println!("full disk: build, no room from the n-th page on: {pages} tried, {pages} survived; at {told:?}");
+    println!("no room for {told:?}");
+    println!("fault table: build, full disk from the n-th page on: {pages} tried, {pages} survived");
     // Which of the shards' files meets it is a matter of two threads; and two builds may differ by a page, so that the room for one of the last
     // files is never exactly what is missing.
     for files in [&["words.dict"][..], &["keys", "rows"], &["MANIFEST", "CURRENT.new"]] {

@@ -81,7 +81,8 @@ fn killed_at_any_moment() {
         spans[n as usize % 3] = build();
         place.assert_no_litter();
     }
-    println!("kill table: build of {ROWS} rows, kill -9 at random moments: {kills} tried, {kills} survived; {died:?}");
+    println!("died: {died:?}");
+    println!("fault table: build of {ROWS} rows, kill -9 at random moments: {kills} tried, {kills} survived");
     let Died { before_its_folder, writing, publishing, after, not } = died;
     assert_eq!(before_its_folder + writing + publishing + after + not, kills);
     assert!(kills == 0 || not < kills, "no build was killed");

@@ -10,14 +10,13 @@ use std::ops::Range;
 use std::path::Path;
 
 use balcao_record::Cpf;
-use fst::raw::Fst;
 
 use crate::bits::{self, PADDING, Packer};
 use crate::error::{IndexError, Result};
 use crate::manifest::FileEntry;
 use crate::rowids::{RowidRange, RowidWriter, Rowids};
 use crate::sealed::{HEADER_BYTES, Kind, PARAMETERS, SealedFile, SealedWriter};
-use crate::sparse::{SparseWriter, first_at_or_above};
+use crate::sparse::{SparseIndex, SparseWriter};
 use crate::storage::{RealFiles, Storage};
 use crate::varint;
 
@@ -141,8 +140,7 @@ pub(crate) struct CpfShard {
     file: SealedFile,
     rowids: Rowids,
     blocks_end: u64,
-    fst_at: u64,
-    fst_bytes: u64,
+    sparse: SparseIndex,
     /// The greatest code, from the sparse index.
     max: u64,
 }
@@ -183,10 +181,9 @@ impl CpfShard {
         if count != rowids.count() || count == 0 || blocks_end < HEADER_BYTES as u64 {
             return Err(file.damaged(0, format!("{count} keys for {} rowids", rowids.count())));
         }
-        let mut shard = Self { file, rowids, blocks_end, fst_at, fst_bytes, max: 0 };
-        shard.file.bytes(shard.fst_range())?;
-        shard.max = shard.greatest()?;
-        Ok(shard)
+        let sparse = SparseIndex::open(&file, fst_at..fst_at.saturating_add(fst_bytes))?;
+        let max = sparse.greatest().iter().fold(0, |code, &byte| code << 8 | u64::from(byte));
+        Ok(Self { file, rowids, blocks_end, sparse, max })
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -242,8 +239,8 @@ impl CpfShard {
 
     /// The first block whose last code is at or above `code`, which is not above the greatest.
     fn block_of(&self, code: u64) -> Result<Block<'_>> {
-        let place = first_at_or_above(&self.fst()?, &code_bytes(code));
-        let place = place.ok_or_else(|| self.file.damaged(self.fst_at, "no block for a code"))?;
+        let place = self.sparse.block_of(&code_bytes(code));
+        let place = place.ok_or_else(|| self.file.damaged(self.blocks_end, "no block for a code"))?;
         Ok(self.block(place)?.0)
     }
 
@@ -257,7 +254,6 @@ impl CpfShard {
 
     /// Every code in order with its rank, for `verify`; the sparse index must lead each new one to its block.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(u64, u64) -> Result<()>) -> Result<()> {
-        let fst = self.fst()?;
         let mut before = None;
         let (mut place, mut rank) = (HEADER_BYTES as u64, 0);
         while place < self.blocks_end {
@@ -267,7 +263,7 @@ impl CpfShard {
             }
             for code in block.codes() {
                 let code = code.ok_or_else(|| self.gap_beyond())?;
-                if before.replace(code) != Some(code) && first_at_or_above(&fst, &code_bytes(code)) != Some(place) {
+                if before.replace(code) != Some(code) && self.sparse.block_of(&code_bytes(code)) != Some(place) {
                     return Err(self.file.damaged(place, format!("the code at rank {rank} is not found")));
                 }
                 visit(rank, code)?;
@@ -276,27 +272,6 @@ impl CpfShard {
             place = next;
         }
         if rank == self.count() { Ok(()) } else { Err(self.file.damaged(place, format!("{rank} codes in the blocks"))) }
-    }
-
-    fn fst_range(&self) -> Range<u64> {
-        self.fst_at..self.fst_at.saturating_add(self.fst_bytes)
-    }
-
-    /// The sparse index. Its bytes were checked when the shard was opened.
-    fn fst(&self) -> Result<Fst<&[u8]>> {
-        Fst::new(self.file.bytes_again(self.fst_range()))
-            .map_err(|error| self.file.damaged(self.fst_at, error.to_string()))
-    }
-
-    fn greatest(&self) -> Result<u64> {
-        let fst = self.fst()?;
-        let (mut node, mut code) = (fst.root(), 0);
-        while let Some(last) = node.len().checked_sub(1) {
-            let transition = node.transition(last);
-            code = code << 8 | u64::from(transition.inp);
-            node = fst.node(transition.addr);
-        }
-        Ok(code)
     }
 
     /// The block at `place`, and the place behind it.

@@ -29,6 +29,7 @@ pub use error::{IndexError, Result};
 pub use fault::{catch_map_faults, map_faults};
 pub use generation::{Generation, Part};
 pub use manifest::{FORMAT_VERSION, FileEntry, Manifest, ShardEntry};
+pub use mmap::Map;
 pub use names::NameShardWriter;
 pub use publish::{AnomaliesWriter, Build, Published, current_generation};
 pub use rowids::RowidRange;

@@ -1,7 +1,7 @@
-//! `Map`: a file of a generation in memory, read only. The one place where the project maps a file.
+//! `Map`: a file in memory, read only. The one place where the project maps a file.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::ops::Deref;
 use std::path::Path;
 
@@ -9,9 +9,9 @@ use memmap2::{Advice, Mmap};
 
 use crate::error::{IndexError, Result};
 
-/// A mapped file. An empty file is an empty slice.
+/// A mapped file. An empty file is an empty slice. Who reads it compares [`map_faults`](crate::map_faults) before and after.
 #[derive(Debug)]
-pub(crate) struct Map(Mmap);
+pub struct Map(Mmap);
 
 impl Map {
     /// Maps a file of a published generation.
@@ -25,19 +25,27 @@ impl Map {
             return Err(IndexError::damaged(file_name, 0, "it is no plain file"));
         }
         let file = File::open(path).map_err(IndexError::io("open", file_name))?;
-        #[expect(unsafe_code, reason = "mapping a file is unsafe by nature")]
-        // SAFETY: a generation's files are created once, synced and never written again: publication replaces the folder that
-        // CURRENT names and never touches a file's bytes. What this cannot rule out is another program that truncates or overwrites
-        // the file of a running server; folders are 0700 so that only the owner can. No reference outlives the map, and no byte is
-        // trusted as anything but bytes before its checksum was compared.
-        let map = unsafe { Mmap::map(&file) }.map_err(IndexError::io("map", file_name))?;
-        let map = Self(map);
+        let map = Self::of(&file).map_err(IndexError::io("map", file_name))?;
         map.advise_random();
         Ok(map)
     }
 
+    /// Maps a file that is open, as long as it is now.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn of(file: &File) -> io::Result<Self> {
+        #[expect(unsafe_code, reason = "mapping a file is unsafe by nature")]
+        // SAFETY: a generation's files are created once, synced and never written again: publication replaces the folder that
+        // CURRENT names and never touches a file's bytes. The registry's database is taken as one that nobody writes to; its stamp is looked at once a
+        // second, and a build holds SQLite's lock. What this cannot rule out is another program that truncates or overwrites the file of a running
+        // server. No reference outlives the map, no byte of an index is trusted as anything but bytes before its checksum was compared, and rows
+        // are copied out before they are read.
+        unsafe { Mmap::map(file) }.map(Self)
+    }
+
     /// Tells the kernel that lookups are random: read-ahead would fetch 128 KiB for each page. One that refuses advice serves all the same.
-    pub(crate) fn advise_random(&self) {
+    pub fn advise_random(&self) {
         let _ = self.0.advise(Advice::Random);
     }
 }

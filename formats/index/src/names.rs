@@ -9,18 +9,16 @@
 //! (first byte 0–191, 192–239, 240–254), or 255, its length (varint) and its bytes. The `fst` maps a text at or above a block's last name
 //! and below the next one's first, the shortest there is, to the block's offset in the file.
 
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use balcao_record::NAME_KEY_BYTES_MAX;
-use fst::raw::Fst;
 
 use crate::error::{IndexError, Result};
 use crate::manifest::FileEntry;
 use crate::rowids::{RowidRange, RowidWriter, Rowids};
 use crate::sealed::{HEADER_BYTES, Kind, PARAMETERS, SealedFile, SealedWriter};
-use crate::sparse::{SparseWriter, first_at_or_above};
+use crate::sparse::{SparseIndex, SparseWriter};
 use crate::storage::{RealFiles, Storage};
 use crate::varint;
 use crate::words::Words;
@@ -311,8 +309,7 @@ pub(crate) struct NameShard {
     rowids: Rowids,
     first: Vec<u8>,
     blocks_end: u64,
-    fst_at: u64,
-    fst_bytes: u64,
+    sparse: SparseIndex,
     distinct: u64,
 }
 
@@ -376,10 +373,8 @@ impl NameShard {
             return Err(file.damaged(0, format!("{count} keys for {} rowids", rowids.count())));
         }
         let first = file.bytes(blocks_end..fst_at.max(blocks_end))?.to_vec();
-        let shard = Self { file, rowids, first, blocks_end, fst_at, fst_bytes, distinct };
-        shard.file.bytes(shard.fst_range())?;
-        shard.fst()?;
-        Ok(shard)
+        let sparse = SparseIndex::open(&file, fst_at..fst_at.saturating_add(fst_bytes))?;
+        Ok(Self { file, rowids, first, blocks_end, sparse, distinct })
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -404,7 +399,7 @@ impl NameShard {
 
     /// Where `name` stands among this shard's names.
     pub(crate) fn find(&self, words: &Words, name: &[u8]) -> Result<Place> {
-        let Some(place) = first_at_or_above(&self.fst()?, name) else {
+        let Some(place) = self.sparse.block_of(name) else {
             return Ok(Place { rank: self.count(), rows: 0 });
         };
         let (mut rank, count, bytes, _) = self.block(place)?;
@@ -427,7 +422,6 @@ impl NameShard {
 
     /// Every name in order with its first rank and its number of rows, for `verify`; the sparse index must lead each to its block.
     pub(crate) fn for_each(&self, words: &Words, mut visit: impl FnMut(u64, &[u8], u64) -> Result<()>) -> Result<()> {
-        let fst = self.fst()?;
         let (mut place, mut rank) = (HEADER_BYTES as u64, 0_u64);
         while place < self.blocks_end {
             let (first, count, bytes, next) = self.block(place)?;
@@ -437,7 +431,7 @@ impl NameShard {
             let mut names = Names { words, rest: bytes, name: Vec::new(), ends: Vec::new() };
             for _ in 0..count {
                 let rows = names.next().ok_or_else(|| self.unreadable(place))?;
-                if first_at_or_above(&fst, &names.name) != Some(place) {
+                if self.sparse.block_of(&names.name) != Some(place) {
                     return Err(self.file.damaged(place, format!("the name at rank {rank} is not found")));
                 }
                 visit(rank, &names.name, rows)?;
@@ -450,16 +444,6 @@ impl NameShard {
 
     fn unreadable(&self, place: u64) -> IndexError {
         self.file.damaged(place, "a block that cannot be read")
-    }
-
-    fn fst_range(&self) -> Range<u64> {
-        self.fst_at..self.fst_at.saturating_add(self.fst_bytes)
-    }
-
-    /// The sparse index. Its bytes were checked when the shard was opened.
-    fn fst(&self) -> Result<Fst<&[u8]>> {
-        Fst::new(self.file.bytes_again(self.fst_range()))
-            .map_err(|error| self.file.damaged(self.fst_at, error.to_string()))
     }
 
     /// The block at `place`: its first rank, its number of names, their bytes, and the place behind it.

@@ -8,6 +8,7 @@ use std::io::{BufWriter, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
@@ -129,7 +130,7 @@ impl SealedWriter {
 #[derive(Debug)]
 pub(crate) struct SealedFile {
     name: String,
-    map: Map,
+    map: Arc<Map>,
     body_bytes: usize,
     table_checksum: u64,
     parameters: Parameters,
@@ -141,7 +142,7 @@ impl SealedFile {
     /// Opens the file that `entry` describes. Its length, header, footer and checksum table are compared; no page is yet.
     pub(crate) fn open(folder: &Path, entry: &FileEntry, kind: Kind, shard: u32) -> Result<Self> {
         let name = entry.name.clone();
-        let map = Map::open(&folder.join(&name), &name)?;
+        let map = Arc::new(Map::open(&folder.join(&name), &name)?);
         let length = map.len() as u64;
         if length != entry.bytes {
             let what = format!("it has {length} bytes, the manifest says {}", entry.bytes);
@@ -194,10 +195,10 @@ impl SealedFile {
         Ok(bytes)
     }
 
-    /// Bytes `range` of the body that [`SealedFile::bytes`] gave before: every page of them was checked when the file was opened, and a look
-    /// at each page's bit for each question would cost more than the question.
-    pub(crate) fn bytes_again(&self, range: Range<u64>) -> &[u8] {
-        self.map[..self.body_bytes].get(range.start as usize..range.end as usize).unwrap_or_default()
+    /// Bytes `range` of the body, their pages checked now and not again.
+    pub(crate) fn part(&self, range: Range<u64>) -> Result<SealedPart> {
+        self.bytes(range.clone())?;
+        Ok(SealedPart { map: Arc::clone(&self.map), range: range.start as usize..range.end as usize })
     }
 
     /// Bytes from `start` to at most `length` further, less where the body ends.
@@ -257,6 +258,19 @@ impl SealedFile {
         }
         self.checked[page / 64].fetch_or(1 << (page % 64), Ordering::Relaxed);
         Ok(())
+    }
+}
+
+/// A part of a sealed file whose pages were checked.
+#[derive(Clone, Debug)]
+pub(crate) struct SealedPart {
+    map: Arc<Map>,
+    range: Range<usize>,
+}
+
+impl AsRef<[u8]> for SealedPart {
+    fn as_ref(&self) -> &[u8] {
+        self.map.get(self.range.clone()).unwrap_or_default()
     }
 }
 

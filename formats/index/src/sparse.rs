@@ -3,7 +3,13 @@
 //!
 //! `fst` believes its bytes: they are handed in only after their checksums held.
 
+use std::fmt;
+use std::ops::Range;
+
 use fst::raw::{Builder, CompiledAddr, Fst, Node, Output};
+
+use crate::error;
+use crate::sealed::{SealedFile, SealedPart};
 
 /// Collects the blocks' ends, ascending and distinct, in memory: a few bytes for each block.
 pub(crate) struct SparseWriter(Builder<Vec<u8>>);
@@ -23,8 +29,41 @@ impl SparseWriter {
     }
 }
 
+/// The sparse index of a shard. It is opened once: its head and its end lie on pages that no search needs.
+pub(crate) struct SparseIndex(Fst<SealedPart>);
+
+impl SparseIndex {
+    /// Opens the one in these bytes of a file.
+    pub(crate) fn open(file: &SealedFile, range: Range<u64>) -> error::Result<Self> {
+        let start = range.start;
+        Fst::new(file.part(range)?).map(Self).map_err(|error| file.damaged(start, error.to_string()))
+    }
+
+    /// The place of the first block whose end is at or above `key`; `None` beyond the last block.
+    pub(crate) fn block_of(&self, key: &[u8]) -> Option<u64> {
+        first_at_or_above(&self.0, key)
+    }
+
+    /// The greatest end, byte by byte.
+    pub(crate) fn greatest(&self) -> Vec<u8> {
+        let (mut node, mut end) = (self.0.root(), Vec::new());
+        while let Some(last) = node.len().checked_sub(1) {
+            let transition = node.transition(last);
+            end.push(transition.inp);
+            node = self.0.node(transition.addr);
+        }
+        end
+    }
+}
+
+impl fmt::Debug for SparseIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SparseIndex").field("keys", &self.0.len()).finish_non_exhaustive()
+    }
+}
+
 /// The place of the first block whose end is at or above `key`; `None` beyond the last block.
-pub(crate) fn first_at_or_above(fst: &Fst<&[u8]>, key: &[u8]) -> Option<u64> {
+pub(crate) fn first_at_or_above<D: AsRef<[u8]>>(fst: &Fst<D>, key: &[u8]) -> Option<u64> {
     let mut node = fst.root();
     let mut output = Output::zero();
     // The nearest branch to the right of the path: everything below it is above the key, and nothing between is.
@@ -64,7 +103,7 @@ fn split(node: &Node<'_>, byte: u8) -> (Option<usize>, usize) {
 }
 
 /// The value of the smallest key below `node`.
-fn leftmost<'f>(fst: &'f Fst<&[u8]>, mut node: Node<'f>, mut output: Output) -> u64 {
+fn leftmost<'f, D: AsRef<[u8]>>(fst: &'f Fst<D>, mut node: Node<'f>, mut output: Output) -> u64 {
     while !node.is_final() && !node.is_empty() {
         let transition = node.transition(0);
         output = output.cat(transition.out);

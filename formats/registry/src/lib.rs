@@ -3,10 +3,14 @@
 //! Indexer and engine read one table by one rule because both read it through here. No index, no wire, and nothing is ever written.
 
 mod open;
+mod record;
 mod table;
+mod tree;
 
 pub use open::{Access, open};
+pub use record::{Record, Values};
 pub use table::{Table, TableName, cell};
+pub use tree::{Lost, Place, Rows, Tree};
 
 /// Why a registry cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -96,7 +96,7 @@ impl Snapshot {
                 many = plan.page.clone().map(rowid).collect::<Result<_, _>>()?;
                 &many[..]
             };
-            self.rows.reader()?.write(rowids, plan.key, &mut rows, bytes_max)?;
+            self.rows.write(rowids, plan.key, &mut rows, bytes_max)?;
         }
         let warning = matches!(plan.key, Key::Cpf(cpf) if !cpf.has_right_check_digits());
         let next = plan.next.as_ref().map(Cursor::encode);

@@ -1,13 +1,14 @@
-//! `RowStore`: rows by rowid, straight from SQLite into a reply.
+//! `RowStore`: rows by rowid, straight from the database into a reply: plain ones from its pages, all others through SQLite.
 //!
 //! Each row is checked before it is written: its key must be the one that was asked for.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use balcao_index::{IndexError, SourceError, SourceStamp};
-use balcao_registry::{Access, RegistryError, Table, cell, open};
+use balcao_index::{IndexError, Map, SourceError, SourceStamp};
+use balcao_registry::{Access, Place, RegistryError, Table, Tree, cell, open};
 use balcao_wire::{Key, Match, RowWriter, RowsWriter};
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
@@ -49,8 +50,12 @@ pub(crate) struct RowStore {
     db: PathBuf,
     /// The file that was opened, held and known: no other one is ever read in its place.
     file: File,
+    /// The same in memory, as long as it was then.
+    map: Map,
     stamp: SourceStamp,
     table: Table,
+    /// How the table lies in the map, where its plain rows can be read without SQLite.
+    tree: Option<Tree>,
     sql: String,
     /// The columns' names as JSON.
     names: Vec<Box<[u8]>>,
@@ -58,11 +63,30 @@ pub(crate) struct RowStore {
     idle: Mutex<Vec<Connection>>,
 }
 
+/// What a thread keeps between two pages of rows, so that most take no memory from the heap.
+#[derive(Default)]
+struct Scratch {
+    /// A row as it is stored.
+    row: Vec<u8>,
+    /// The normalised name of a row.
+    key: String,
+    places: Vec<Option<Place>>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
 impl RowStore {
     pub(crate) fn new(db: &Path, table: Table) -> Result<Self, OpenError> {
+        let file = File::open(db).map_err(SourceError::from)?;
+        let map = Map::of(&file).map_err(SourceError::from)?;
+        map.advise_random();
         let store = Self {
             db: db.to_owned(),
-            file: File::open(db).map_err(SourceError::from)?,
+            tree: Tree::describe(&open(db, Access::Immutable)?, &table, &map)?,
+            file,
+            map,
             stamp: SourceStamp::read(db)?,
             sql: table.row_sql(),
             names: table.columns.iter().map(|name| RowWriter::encode_name(name)).collect(),
@@ -106,6 +130,51 @@ impl RowStore {
         SourceStamp::glance(&self.db, &self.file)
     }
 
+    /// Writes the rows with these rowids, in their order. Each must carry `asked`, and the buffer must not pass `bytes_max`: a value that
+    /// would take it beyond is not written, and one that is longer by itself is not even read.
+    ///
+    /// Never inlined: the scratch is this thread's, and a coroutine may run on another one after a wait.
+    #[inline(never)]
+    pub(crate) fn write(
+        &self,
+        rowids: &[i64],
+        asked: &Key,
+        rows: &mut RowsWriter<'_>,
+        bytes_max: usize,
+    ) -> Result<(), RowError> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let Scratch { row, key, places } = scratch;
+            self.find(rowids, places);
+            let mut reader = None;
+            for (at, &rowid) in rowids.iter().enumerate() {
+                let mut page = Page { store: self, asked, key, rows: &mut *rows, bytes_max };
+                let short = places.get(at).copied().flatten().zip(self.tree.as_ref());
+                if let Some(record) = short.and_then(|(place, tree)| tree.record(&self.map, place, rowid, row)) {
+                    page.write(rowid, record.values().map(Ok), |at| record.value(at).ok_or(RowError::Gone { rowid }))?;
+                    continue;
+                }
+                let reader = match &mut reader {
+                    Some(reader) => reader,
+                    none => none.insert(self.reader()?),
+                };
+                reader.write(rowid, &mut page)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Finds out where the rows lie, as far as they are read without SQLite, and has the memory fetch all of them at once.
+    fn find(&self, rowids: &[i64], places: &mut Vec<Option<Place>>) {
+        places.clear();
+        let Some(tree) = &self.tree else { return };
+        places.extend(rowids.iter().map(|&rowid| tree.place(&self.map, rowid)));
+        if places.len() > 1 {
+            let touched =
+                places.iter().flatten().fold(0, |sum: u8, &place| sum.wrapping_add(tree.touch(&self.map, place)));
+            std::hint::black_box(touched);
+        }
+    }
+
     /// Lends a reader; it must not be held while a coroutine waits.
     pub(crate) fn reader(&self) -> Result<RowReader<'_>, RowError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -113,7 +182,7 @@ impl RowStore {
             Some(connection) => connection,
             None => self.open_again()?,
         };
-        Ok(RowReader { store: self, connection: Some(connection), key: String::new() })
+        Ok(RowReader { store: self, connection: Some(connection) })
     }
 
     /// Opens the file once more, and only the same one.
@@ -128,61 +197,24 @@ impl RowStore {
     }
 }
 
-/// Reads rows, for one thread.
+/// Reads rows through SQLite, for one thread.
 pub(crate) struct RowReader<'a> {
     store: &'a RowStore,
     /// Always there until the reader is dropped.
     connection: Option<Connection>,
-    /// Room for the normalised name of a row.
-    key: String,
 }
 
 impl RowReader<'_> {
-    /// Writes the rows with these rowids, in their order. Each must carry `asked`, and the buffer must not pass `bytes_max`: a value that
-    /// would take it beyond is not written, and one that is longer by itself is not even read.
-    pub(crate) fn write(
-        &mut self,
-        rowids: &[i64],
-        asked: &Key,
-        rows: &mut RowsWriter<'_>,
-        bytes_max: usize,
-    ) -> Result<(), RowError> {
+    fn write(&mut self, rowid: i64, page: &mut Page<'_, '_>) -> Result<(), RowError> {
         let Some(connection) = &self.connection else { return Err(RowError::TooLong) };
         // What is longer than the whole room cannot fit, and SQLite would copy it into memory before anybody could see how long it is.
-        let room = bytes_max.saturating_sub(rows.bytes());
+        let room = page.room();
         connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::try_from(room).unwrap_or(i32::MAX))?;
         let mut statement = connection.prepare_cached(&self.store.sql)?;
-        let table = &self.store.table;
-        for &rowid in rowids {
-            let mut found = statement.query([rowid])?;
-            let row = found.next()?.ok_or(RowError::Gone { rowid })?;
-            let (cpf, name) = (cell(row.get_ref(table.cpf_at)?), cell(row.get_ref(table.name_at)?));
-            let same = match asked {
-                Key::Cpf(asked) => cpf.cpf() == Some(*asked),
-                Key::Name { r#match, name: asked } => {
-                    name.name_key(&mut self.key);
-                    match r#match {
-                        Match::Exact => *self.key == **asked,
-                        Match::Prefix => self.key.starts_with(&**asked),
-                    }
-                }
-            };
-            if !same {
-                return Err(RowError::OtherKey { rowid });
-            }
-            let mut room = bytes_max.saturating_sub(rows.bytes());
-            let mut writer = rows.row();
-            for (at, name) in self.store.names.iter().enumerate() {
-                let value = row.get_ref(at)?;
-                room = room.checked_sub(bytes_at_least(value, room)).ok_or(RowError::TooLong)?;
-                write_value(writer.name(name), value);
-            }
-            writer.finish();
-            if rows.bytes() > bytes_max {
-                return Err(RowError::TooLong);
-            }
-        }
-        Ok(())
+        let mut found = statement.query([rowid])?;
+        let row = found.next()?.ok_or(RowError::Gone { rowid })?;
+        let value = |at| row.get_ref(at).map_err(RowError::from);
+        page.write(rowid, (0..self.store.names.len()).map(value), value)
     }
 }
 
@@ -191,6 +223,54 @@ impl Drop for RowReader<'_> {
         if let Some(connection) = self.connection.take() {
             self.store.give_back(connection);
         }
+    }
+}
+
+/// The page that rows are written to, and what each of them must carry.
+struct Page<'a, 'w> {
+    store: &'a RowStore,
+    asked: &'a Key,
+    key: &'a mut String,
+    rows: &'a mut RowsWriter<'w>,
+    bytes_max: usize,
+}
+
+impl Page<'_, '_> {
+    /// Bytes that are left.
+    fn room(&self) -> usize {
+        self.bytes_max.saturating_sub(self.rows.bytes())
+    }
+
+    /// Appends a row: all of its `values`, of which single ones are had from `value_at`.
+    fn write<'v>(
+        &mut self,
+        rowid: i64,
+        values: impl Iterator<Item = Result<ValueRef<'v>, RowError>>,
+        value_at: impl Fn(usize) -> Result<ValueRef<'v>, RowError>,
+    ) -> Result<(), RowError> {
+        let table = &self.store.table;
+        let same = match self.asked {
+            Key::Cpf(asked) => cell(value_at(table.cpf_at)?).cpf() == Some(*asked),
+            Key::Name { r#match, name: asked } => {
+                cell(value_at(table.name_at)?).name_key(self.key);
+                match r#match {
+                    Match::Exact => *self.key == **asked,
+                    Match::Prefix => self.key.starts_with(&**asked),
+                }
+            }
+        };
+        if !same {
+            return Err(RowError::OtherKey { rowid });
+        }
+        let mut room = self.room();
+        let mut writer = self.rows.row();
+        for (name, value) in self.store.names.iter().zip(values) {
+            let value = value?;
+            room = room.checked_sub(bytes_at_least(value, room)).ok_or(RowError::TooLong)?;
+            write_value(writer.name(name), value);
+        }
+        writer.finish();
+        if self.rows.bytes() > self.bytes_max { Err(RowError::TooLong) } else { Ok(()) }
     }
 }
 

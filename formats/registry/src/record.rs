@@ -1,0 +1,128 @@
+//! `Record`: the values of one row as SQLite keeps them in a page. It reads bytes that were handed to it and knows no page.
+//!
+//! The format is that of <https://www.sqlite.org/fileformat2.html#record_format>. Whatever is not plainly a record is `None`.
+
+use rusqlite::types::ValueRef;
+
+/// The bytes of the longest number of variable length.
+const VARINT_BYTES_MAX: usize = 9;
+
+/// A row's values, whose lengths were added up and fit.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// The kinds of the values, without the header's own length.
+    kinds: &'a [u8],
+    body: &'a [u8],
+    /// The column that is the rowid by another name, and the rowid.
+    alias: Option<(usize, i64)>,
+}
+
+impl<'a> Record<'a> {
+    /// Takes the payload of a cell, if it is a record of exactly `columns` values. Where a column is the rowid by another name, its value is not
+    /// stored: `alias` has it.
+    pub(crate) fn parse(payload: &'a [u8], columns: usize, alias: Option<(usize, i64)>) -> Option<Self> {
+        let (header_bytes, at) = varint(payload)?;
+        let header_bytes = usize::try_from(header_bytes).ok().filter(|bytes| (at..=payload.len()).contains(bytes))?;
+        let record = Self { kinds: &payload[at..header_bytes], body: &payload[header_bytes..], alias };
+        let (mut kinds, mut count, mut bytes) = (record.kinds, 0, 0_usize);
+        while !kinds.is_empty() {
+            let (kind, length) = varint(kinds)?;
+            kinds = &kinds[length..];
+            bytes = bytes.checked_add(bytes_of(kind)?)?;
+            count += 1;
+        }
+        (count == columns && bytes == record.body.len()).then_some(record)
+    }
+
+    /// The values in the order of the columns.
+    #[must_use]
+    pub fn values(self) -> Values<'a> {
+        Values { kinds: self.kinds, body: self.body, at: 0, alias: self.alias }
+    }
+
+    /// The value of column `at`, from 0.
+    #[must_use]
+    pub fn value(self, at: usize) -> Option<ValueRef<'a>> {
+        self.values().nth(at)
+    }
+}
+
+/// The values of a [`Record`], one after the other.
+#[derive(Clone, Debug)]
+pub struct Values<'a> {
+    kinds: &'a [u8],
+    body: &'a [u8],
+    at: usize,
+    alias: Option<(usize, i64)>,
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = ValueRef<'a>;
+
+    fn next(&mut self) -> Option<ValueRef<'a>> {
+        let (kind, length) = varint(self.kinds)?;
+        self.kinds = &self.kinds[length..];
+        let (value, rest) = self.body.split_at_checked(bytes_of(kind)?)?;
+        self.body = rest;
+        let at = self.at;
+        self.at += 1;
+        Some(match kind {
+            0 => match self.alias {
+                Some((alias, rowid)) if alias == at => ValueRef::Integer(rowid),
+                _ => ValueRef::Null,
+            },
+            1..=6 => ValueRef::Integer(integer(value)),
+            7 => real(value),
+            8 => ValueRef::Integer(0),
+            9 => ValueRef::Integer(1),
+            _ if kind % 2 == 0 => ValueRef::Blob(value),
+            _ => ValueRef::Text(value),
+        })
+    }
+}
+
+/// The bytes of a value of this kind; `None` for one that is reserved, or too long for any file.
+fn bytes_of(kind: u64) -> Option<usize> {
+    match kind {
+        0 | 8 | 9 => Some(0),
+        1..=4 => Some(kind as usize),
+        5 => Some(6),
+        6 | 7 => Some(8),
+        10 | 11 => None,
+        _ => usize::try_from((kind - 12) / 2).ok(),
+    }
+}
+
+/// An integer of one to eight bytes, big endian, with its sign.
+fn integer(bytes: &[u8]) -> i64 {
+    let sign = if bytes.first().is_some_and(|&byte| byte >= 0x80) { -1 } else { 0 };
+    bytes.iter().fold(sign, |value, &byte| value << 8 | i64::from(byte))
+}
+
+/// SQLite gives NULL for what is no number.
+fn real(bytes: &[u8]) -> ValueRef<'static> {
+    let value = f64::from_bits(integer(bytes) as u64);
+    if value.is_nan() { ValueRef::Null } else { ValueRef::Real(value) }
+}
+
+/// A number of variable length at the beginning of `bytes`, and how many of them it takes.
+pub(crate) fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
+    // Nearly all are one byte.
+    match *bytes.first()? {
+        byte @ 0..0x80 => Some((u64::from(byte), 1)),
+        _ => long_varint(bytes),
+    }
+}
+
+fn long_varint(bytes: &[u8]) -> Option<(u64, usize)> {
+    let mut value = 0;
+    for (at, &byte) in bytes.iter().take(VARINT_BYTES_MAX - 1).enumerate() {
+        value = value << 7 | u64::from(byte & 0x7f);
+        if byte < 0x80 {
+            return Some((value, at + 1));
+        }
+    }
+    // The ninth byte gives all of its bits.
+    let &last = bytes.get(VARINT_BYTES_MAX - 1)?;
+    Some((value << 8 | u64::from(last), VARINT_BYTES_MAX))
+}

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use balcao_benches::exit::{self, Usage};
-use balcao_benches::load::{self, Plan};
-use clap::Parser;
+use balcao_benches::load::{self, Pace, Plan, Protocol};
+use clap::{Parser, ValueEnum};
 
 /// Asks a server on this machine over many connections and tells throughput, latency and errors.
 #[derive(Debug, Parser)]
@@ -17,6 +17,9 @@ struct Arguments {
     /// The server; loopback only.
     #[arg(long, value_name = "HOST:PORT")]
     server: String,
+    /// What it speaks.
+    #[arg(long, value_enum, default_value_t = Speaks::Balcao)]
+    protocol: Speaks,
     /// Connections.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
@@ -29,16 +32,21 @@ struct Arguments {
     /// Threads of this program.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     threads: u32,
-    /// Requests in flight on each connection.
+    /// Requests a second over all connections, due at random times, with latencies from then; without it, each connection asks when it is
+    /// answered.
+    #[arg(long, value_name = "PER_SECOND", conflicts_with = "idle")]
+    rate: Option<f64>,
+    /// Requests in flight on each connection; with --rate at most so many.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pipeline: u32,
-    /// File of CPFs or request lines, one a line; the `total` that must come may stand behind a tabulator.
+    /// File of keys, one a line. balcao: CPFs, or requests as JSON objects, and the `total` that must come may stand behind a tabulator.
+    /// resp: the keys of `GET`.
     #[arg(long, required_unless_present = "idle")]
     keys: Option<PathBuf>,
-    /// Draws the order of the keys.
+    /// Draws the order of the keys, and when they are due.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Count an answer without rows as an error.
+    /// Count an answer without rows as an error; of Redis always.
     #[arg(long)]
     expect_rows: bool,
     /// Open the connections, have each answer one ping, and hold them.
@@ -50,6 +58,15 @@ struct Arguments {
     /// Print JSON lines.
     #[arg(long)]
     json: bool,
+}
+
+/// What a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Speaks {
+    /// Our protocol, version 1.
+    Balcao,
+    /// Redis.
+    Resp,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -65,6 +82,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let server = load::loopback(&arguments.server)?;
     let connections = arguments.connections as usize;
     if arguments.idle {
+        if arguments.protocol != Speaks::Balcao {
+            return Err(Usage("--idle speaks our protocol only; leave --protocol out".to_owned()).into());
+        }
         let holding = || match arguments.json {
             true => println!("{{\"holding\":{connections}}}"),
             false => println!("holding {connections} connections"),
@@ -81,7 +101,12 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     }
     let plan = Plan {
         server,
+        protocol: match arguments.protocol {
+            Speaks::Balcao => Protocol::Balcao,
+            Speaks::Resp => Protocol::Resp,
+        },
         connections,
+        pace: arguments.rate.map_or(Pace::Closed, |per_second| Pace::Fixed { per_second }),
         measured: arguments.seconds,
         warmup: arguments.warmup,
         threads: arguments.threads as usize,

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use balcao_benches::exit::{self, Usage};
-use balcao_benches::load::{self, Pace, Plan, Protocol};
+use balcao_benches::load::{self, Pace, Plan, Protocol, Statement};
 use clap::{Parser, ValueEnum};
 
 /// Asks a server on this machine over many connections and tells throughput, latency and errors.
@@ -20,6 +20,15 @@ struct Arguments {
     /// What it speaks.
     #[arg(long, value_enum, default_value_t = Speaks::Balcao)]
     protocol: Speaks,
+    /// PostgreSQL's user, whom it must trust on loopback.
+    #[arg(long, default_value = "postgres")]
+    user: String,
+    /// PostgreSQL's database.
+    #[arg(long, default_value = "postgres")]
+    database: String,
+    /// The statement that PostgreSQL prepares on each connection, with `$1` where the key belongs.
+    #[arg(long, required_if_eq("protocol", "postgres"))]
+    sql: Option<String>,
     /// Connections.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
@@ -40,7 +49,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pipeline: u32,
     /// File of keys, one a line. balcao: CPFs, or requests as JSON objects, and the `total` that must come may stand behind a tabulator.
-    /// resp: the keys of `GET`.
+    /// resp: the keys of `GET`. postgres: the parameters of the statement.
     #[arg(long, required_unless_present = "idle")]
     keys: Option<PathBuf>,
     /// Draws the order of the keys, and when they are due.
@@ -67,6 +76,22 @@ enum Speaks {
     Balcao,
     /// Redis.
     Resp,
+    /// PostgreSQL, version 3 of its protocol.
+    Postgres,
+}
+
+impl Arguments {
+    fn protocol(&self) -> Protocol {
+        match self.protocol {
+            Speaks::Balcao => Protocol::Balcao,
+            Speaks::Resp => Protocol::Resp,
+            Speaks::Postgres => Protocol::Postgres(Statement {
+                user: self.user.clone(),
+                database: self.database.clone(),
+                sql: self.sql.clone().unwrap_or_default(),
+            }),
+        }
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -101,10 +126,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     }
     let plan = Plan {
         server,
-        protocol: match arguments.protocol {
-            Speaks::Balcao => Protocol::Balcao,
-            Speaks::Resp => Protocol::Resp,
-        },
+        protocol: arguments.protocol(),
         connections,
         pace: arguments.rate.map_or(Pace::Closed, |per_second| Pace::Fixed { per_second }),
         measured: arguments.seconds,

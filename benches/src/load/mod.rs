@@ -16,10 +16,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::exit::Usage;
 
 mod balcao;
+pub mod draw;
 mod framing;
 mod idle;
 mod keys;
 mod link;
+mod postgres;
 pub mod resp;
 mod schedule;
 mod share;
@@ -41,6 +43,19 @@ pub enum Protocol {
     Balcao,
     /// That of Redis. A key is any text, asked for with `GET`.
     Resp,
+    /// That of PostgreSQL. A key is any text, the parameter of the statement.
+    Postgres(Statement),
+}
+
+/// The prepared statement that every connection of a run executes; each key is its one text parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// Who asks; PostgreSQL must trust this user on loopback.
+    pub user: String,
+    /// Which database is asked.
+    pub database: String,
+    /// The statement, with `$1` where the key belongs.
+    pub sql: String,
 }
 
 /// When requests are sent.
@@ -112,6 +127,7 @@ pub fn run(plan: &Plan, check: Option<&dyn Check>) -> anyhow::Result<Summary> {
     match &plan.protocol {
         Protocol::Balcao => run_framed(plan, &balcao::Balcao, check),
         Protocol::Resp => run_framed(plan, &resp::Resp, check),
+        Protocol::Postgres(statement) => run_framed(plan, &postgres::Postgres(statement), check),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Idle connections: opened, answered once, then held open without a word.
 //!
-//! It measures nothing: what they cost the server is read off the server.
+//! It speaks our protocol only and measures nothing: what they cost the server is read off the server.
 
 use std::fmt;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::{PATIENCE, framing};
+use super::{PATIENCE, balcao};
 
 /// What became of the idle connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub(crate) fn run(
 fn answers(mut stream: &TcpStream) -> bool {
     let mut line = String::new();
     // One reply to one request: the reader cannot take anything of a later one with it.
-    stream.write_all(framing::PING).is_ok()
+    stream.write_all(balcao::PING).is_ok()
         && BufReader::new(stream).read_line(&mut line).is_ok()
         && serde_json::from_str::<Value>(&line).is_ok_and(|reply| reply["status"] == "ok")
 }

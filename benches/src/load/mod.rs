@@ -1,7 +1,10 @@
-//! The load generator: N connections to a server on this machine, each with a fixed number of requests in flight.
+//! The load generator: N connections to a server on this machine that keep requests in flight, in a closed loop or at a fixed rate, in
+//! our protocol or in that of a peer.
 //!
-//! A closed loop: a connection asks again when it is answered, so that a slow server is asked less and waiting before a request
-//! is sent is in no figure. It judges whether an answer is one, not whether it is the right one: that is the oracle's work.
+//! In a closed loop a connection asks again when it is answered, so that a slow server is asked less and waiting before a request is sent is
+//! in no figure. At a fixed rate a request has a time at which it is due, drawn before the run, and its latency counts from then, whether or
+//! not it could be sent: a server that hangs for a second is charged for everything that was due in that second. It judges whether an
+//! answer is one, not whether it is the right one: that is the oracle's work.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
@@ -12,14 +15,20 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::exit::Usage;
 
-mod closed_loop;
+mod balcao;
+pub mod draw;
 mod framing;
 mod idle;
 mod keys;
+mod link;
+mod postgres;
+pub mod resp;
+mod schedule;
+mod share;
 mod summary;
 
 pub use idle::Held;
-pub use summary::{Slot, Summary};
+pub use summary::{Sending, Slot, Summary};
 
 /// File descriptors beside the connections: standard streams, polls, files.
 const FILES_BESIDE: u64 = 64;
@@ -27,26 +36,64 @@ const FILES_BESIDE: u64 = 64;
 /// How long a connection may take to open, or an answer to a ping to arrive.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What a server speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Ours. A key is a CPF, or a request as a JSON object.
+    Balcao,
+    /// That of Redis. A key is any text, asked for with `GET`.
+    Resp,
+    /// That of PostgreSQL. A key is any text, the parameter of the statement.
+    Postgres(Statement),
+}
+
+/// The prepared statement that every connection of a run executes; each key is its one text parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// Who asks; PostgreSQL must trust this user on loopback.
+    pub user: String,
+    /// Which database is asked.
+    pub database: String,
+    /// The statement, with `$1` where the key belongs.
+    pub sql: String,
+}
+
+/// When requests are sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pace {
+    /// When the one before is answered.
+    Closed,
+    /// When they are due, at random times of this rate over all connections; they wait while a connection has no free place.
+    Fixed {
+        /// Requests in a second, more than 0.
+        per_second: f64,
+    },
+}
+
 /// What to do to which server.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The server; a loopback address.
     pub server: SocketAddr,
+    /// What it speaks.
+    pub protocol: Protocol,
     /// Connections, at least 1.
     pub connections: usize,
+    /// When they ask.
+    pub pace: Pace,
     /// How long is measured.
     pub measured: Duration,
     /// How long is asked before that without measuring.
     pub warmup: Duration,
     /// Threads that share the connections, at least 1.
     pub threads: usize,
-    /// Requests in flight on each connection, at least 1.
+    /// Requests in flight on each connection, at least 1; at a fixed rate at most so many.
     pub pipeline: usize,
-    /// The file of keys or request lines.
+    /// The file of keys, one a line.
     pub keys: PathBuf,
-    /// Draws the order of the keys.
+    /// Draws the order of the keys, and when they are due.
     pub seed: u64,
-    /// Whether an answer without rows counts as an error.
+    /// Whether an answer without rows counts as an error; one of Redis always does.
     pub expect_rows: bool,
 }
 
@@ -55,7 +102,7 @@ pub struct Plan {
 pub struct Answered<'a> {
     /// The number of the question in the file of keys, from 0.
     pub question: usize,
-    /// The whole line, its end included.
+    /// The whole reply; a line with its end.
     pub reply: &'a [u8],
     /// When the question was written.
     pub asked: Instant,
@@ -77,9 +124,21 @@ pub trait Check: Sync {
 /// # Errors
 /// When the keys cannot be read or a connection cannot be opened. What goes wrong later is counted in the summary.
 pub fn run(plan: &Plan, check: Option<&dyn Check>) -> anyhow::Result<Summary> {
-    let keys = keys::Keys::read(&plan.keys, plan.seed)?;
+    match &plan.protocol {
+        Protocol::Balcao => run_framed(plan, &balcao::Balcao, check),
+        Protocol::Resp => run_framed(plan, &resp::Resp, check),
+        Protocol::Postgres(statement) => run_framed(plan, &postgres::Postgres(statement), check),
+    }
+}
+
+fn run_framed<F: framing::Framing>(plan: &Plan, framing: &F, check: Option<&dyn Check>) -> anyhow::Result<Summary> {
+    if let Pace::Fixed { per_second } = plan.pace {
+        let is_rate = per_second.is_finite() && per_second > 0.0;
+        ensure!(is_rate, Usage(format!("a rate of {per_second} a second is none; give one above 0")));
+    }
+    let keys = keys::Keys::read(&plan.keys, plan.seed, framing)?;
     allow_connections(plan.connections)?;
-    closed_loop::run(plan, &keys, check)
+    share::run(plan, framing, &keys, check)
 }
 
 /// Opens `connections`, has each answer a ping, calls `holding`, and holds them for `time`; then each must answer again.

@@ -142,7 +142,9 @@ pub fn run(plan: &Plan, progress: impl Fn(&str)) -> anyhow::Result<(String, bool
 fn load_plan(plan: &Plan, server: &Server, keys: &Path) -> load::Plan {
     load::Plan {
         server: server.address,
+        protocol: load::Protocol::Balcao,
         connections: plan.connections,
+        pace: load::Pace::Closed,
         measured: plan.time,
         warmup: WARMUP,
         threads: 1,

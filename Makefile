@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup build demo test format lint oracle measure faults fuzz hostile reload cost clean
+.PHONY: help setup build demo test format lint oracle hot instructions measure faults fuzz hostile reload cost clean
 
 # One profile for tests, demo and measures: they share what is compiled.
 CARGO := cargo
@@ -47,6 +47,16 @@ faults: build ## every byte of a small index, a thousand of a large one, builds 
 
 measure: build ## the figures of docs/results.md on 10,000,000 rows; some minutes, some gigabytes
 	$(BIN)/measure --rows 10000000 --dirty 0.01 --seed 1 --out docs/results.md
+
+hot: setup ## criterion times every piece of a question's way on 1,000,000 rows (BALCAO_BENCH_ROWS); some two minutes
+	$(CARGO) bench --locked -p balcao-benches --bench hot
+
+instructions: setup ## the same pieces in instructions, for machines that others use too; needs Debian's valgrind; some minutes
+	@command -v valgrind >/dev/null || { \
+	  root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$root apt-get update -q && $$root apt-get install -y -q --no-install-recommends valgrind; \
+	}
+	$(CARGO) bench --locked -p balcao-benches --bench hot -- --instructions
 
 # The programs of another commit: `git worktree add ../before COMMIT && make -C ../before build`, then `make cost BEFORE=../before/target/release NAME=COMMIT`.
 BEFORE ?=

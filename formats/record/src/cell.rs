@@ -1,8 +1,6 @@
 //! `Cell`: one value of a database row, and the keys that it gives. Indexer and server read cells by this one rule, so that a row
 //! that was indexed under a key is recognised by the same key when it is answered.
 
-use std::borrow::Cow;
-
 use crate::cpf::Cpf;
 use crate::name::normalize_into;
 
@@ -46,11 +44,15 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// Writes the normalised name of this cell into `key`, cut at [`NAME_KEY_BYTES_MAX`]. An integer is read as its decimal text.
+    /// Writes the normalised name of this cell into `key`, cut at [`NAME_KEY_BYTES_MAX`]. An integer is read as its decimal text; each sequence of a
+    /// text that is not UTF-8 as U+FFFD.
     pub fn name_key(self, key: &mut String) -> NameKey {
         key.clear();
         match self {
-            Cell::Text(bytes) => normalize_into(&lossy(bytes), key),
+            Cell::Text(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => normalize_into(text, key),
+                Err(_) => normalize_into(&String::from_utf8_lossy(bytes), key),
+            },
             Cell::Integer(number) => normalize_into(&number.to_string(), key),
             Cell::Null | Cell::Real(_) | Cell::Blob(_) => {}
         }
@@ -65,11 +67,6 @@ impl<'a> Cell<'a> {
     pub fn is_invalid_utf8(self) -> bool {
         matches!(self, Cell::Text(bytes) if std::str::from_utf8(bytes).is_err())
     }
-}
-
-/// The text with each invalid sequence as U+FFFD.
-fn lossy(bytes: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(bytes)
 }
 
 #[cfg(test)]

@@ -41,6 +41,9 @@ impl Cpf {
     /// # Errors
     /// [`CpfError`] says which of these rules the text breaks.
     pub fn parse(text: &str) -> Result<Self, CpfError> {
+        if let Some(number) = eleven_digits(text.as_bytes()) {
+            return Self::from_digits(number, DIGITS);
+        }
         let mut number = 0_u64;
         let mut digits = 0_usize;
         for c in text.chars() {
@@ -144,16 +147,35 @@ impl fmt::Debug for Cpf {
     }
 }
 
+/// The number in eleven digits and nothing else: as most CPFs are written.
+fn eleven_digits(text: &[u8]) -> Option<u64> {
+    let digits: &[u8; DIGITS] = text.try_into().ok()?;
+    let number = || digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
+    digits.iter().all(u8::is_ascii_digit).then(number)
+}
+
+/// Of three digits, 000 to 999: their sum, and their sum with the weights 1, 2 and 3.
+const SUMS: [(u8, u8); 1000] = {
+    let mut sums = [(0, 0); 1000];
+    let mut digits = 0;
+    while digits < 1000 {
+        let (a, b, c) = (digits / 100, digits / 10 % 10, digits % 10);
+        sums[digits] = ((a + b + c) as u8, (a + 2 * b + 3 * c) as u8);
+        digits += 1;
+    }
+    sums
+};
+
 /// The two check digits of a base, by the two weighted sums modulo 11 of the Receita Federal.
 fn check_digits(base: u32) -> u8 {
     let (mut first, mut second) = (0, 0);
-    let mut rest = base;
-    // From the ninth digit back to the first, its weight is 9, 8, … 1 in the first sum and 8, 7, … 0 in the second.
-    for weight in (1..=9).rev() {
-        let digit = rest % 10;
-        rest /= 10;
-        first += digit * weight;
-        second += digit * (weight - 1);
+    // From the first digit to the ninth, its weight is 1, 2, … 9 in the first sum and 0, 1, … 8 in the second. Three digits are looked up at once:
+    // this is asked several times a lookup, and a division for each digit took four times as long.
+    for (before, digits) in [(0, base / 1_000_000), (3, base / 1_000), (6, base)] {
+        let (sum, weighted) = SUMS[(digits % 1_000) as usize];
+        let weighted = u32::from(weighted) + before * u32::from(sum);
+        first += weighted;
+        second += weighted - u32::from(sum);
     }
     let first = first % 11 % 10;
     let second = (second + first * 9) % 11 % 10;

@@ -3,6 +3,7 @@
 //! It knows nothing of word order, nicknames or spelling: two names are the same key or they are not.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
@@ -31,34 +32,56 @@ pub fn normalize(name: &str) -> Cow<'_, str> {
 /// nothing is allocated.
 pub fn normalize_into(name: &str, out: &mut String) {
     out.clear();
+    if is_normalized_ascii(name.as_bytes()) {
+        out.push_str(name);
+        return;
+    }
     if name.is_ascii() {
-        let mut sink = Sink { out, blank: false };
-        for byte in name.bytes() {
-            match byte {
-                b'\'' | b'`' => {}
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => sink.keep(byte.to_ascii_uppercase() as char),
-                _ => sink.blank = true,
-            }
+        // Most of them need their letters raised and nothing else, and raising goes many bytes at a time.
+        out.push_str(name);
+        out.make_ascii_uppercase();
+        if is_normalized_ascii(out.as_bytes()) {
+            return;
         }
-    } else {
-        let mut sink = Sink { out, blank: false };
-        for c in name.chars().filter(|&c| !is_apostrophe(c)).nfkd() {
-            if c.is_ascii() {
-                match c {
-                    'A'..='Z' | 'a'..='z' | '0'..='9' => sink.keep(c.to_ascii_uppercase()),
-                    _ => sink.blank = true,
-                }
-            } else if c.general_category_group() != GeneralCategoryGroup::Mark {
-                for upper in c.to_uppercase() {
-                    match upper.general_category_group() {
-                        GeneralCategoryGroup::Letter | GeneralCategoryGroup::Number => sink.keep(upper),
-                        _ => sink.blank = true,
-                    }
-                }
+        out.clear();
+    }
+    let mut sink = Sink { out, blank: false };
+    for c in name.chars() {
+        match c {
+            'A'..='Z' | 'a'..='z' | '0'..='9' => sink.put(c.to_ascii_uppercase()),
+            c => match LATIN.get(c as usize) {
+                Some(found) => found.chars().for_each(|c| sink.put(c)),
+                None => normalize_char(c, |c| sink.put(c)),
+            },
+        }
+    }
+}
+
+/// Gives what a character comes to: what is kept of it in upper case, a blank for each that is not. No step of the normalisation looks at the
+/// characters beside it: NFKD reorders marks alone, and those go.
+fn normalize_char(c: char, mut put: impl FnMut(char)) {
+    if is_apostrophe(c) {
+        return;
+    }
+    for c in std::iter::once(c).nfkd().filter(|c| c.general_category_group() != GeneralCategoryGroup::Mark) {
+        for upper in c.to_uppercase() {
+            match upper.general_category_group() {
+                GeneralCategoryGroup::Letter | GeneralCategoryGroup::Number => put(upper),
+                _ => put(' '),
             }
         }
     }
 }
+
+/// What each character below U+0250 comes to, so that accents of European languages cost no decomposition.
+static LATIN: LazyLock<Vec<Box<str>>> = LazyLock::new(|| {
+    let of = |c| {
+        let mut text = String::new();
+        normalize_char(c, |c| text.push(c));
+        text.into_boxed_str()
+    };
+    ('\0'..'\u{250}').map(of).collect()
+});
 
 /// Writes kept characters, and one blank for each run of dropped ones that stands between two of them.
 struct Sink<'a> {
@@ -67,7 +90,12 @@ struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    fn keep(&mut self, c: char) {
+    /// Takes a kept character, or a blank for a dropped one.
+    fn put(&mut self, c: char) {
+        if c == ' ' {
+            self.blank = true;
+            return;
+        }
         if self.blank && !self.out.is_empty() {
             self.out.push(' ');
         }
@@ -83,16 +111,16 @@ fn is_apostrophe(c: char) -> bool {
 
 /// Upper case ASCII letters and digits with single blanks between them: what normalisation would not change.
 fn is_normalized_ascii(name: &[u8]) -> bool {
-    let mut before = b' ';
-    for &byte in name {
-        match byte {
-            b'A'..=b'Z' | b'0'..=b'9' => {}
-            b' ' if before != b' ' => {}
-            _ => return false,
-        }
-        before = byte;
-    }
-    name.is_empty() || before != b' '
+    let (Some(&first), Some(&last)) = (name.first(), name.last()) else { return true };
+    // Neither loop ends early, so that both go many bytes at a time.
+    let kept = name.iter().fold(true, |kept, byte| kept & is_kept(*byte));
+    let apart = name.iter().zip(&name[1..]).fold(true, |apart, (a, b)| apart & ((a | b) != b' '));
+    kept && apart && first != b' ' && last != b' '
+}
+
+/// Upper case letters and digits, and the blank. Of these, `a | b` is a blank only where both are.
+fn is_kept(byte: u8) -> bool {
+    byte.is_ascii_uppercase() | byte.is_ascii_digit() | (byte == b' ')
 }
 
 #[cfg(test)]

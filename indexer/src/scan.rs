@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, path::Path, thread};
 
 use balcao_index::{Storage, WordCounter};
-use balcao_record::NameKey;
 use balcao_registry::{RegistryError, Table, cell};
 use rusqlite::Connection;
 
@@ -257,20 +256,20 @@ impl<'a> Scanner<'a> {
         name: balcao_record::Cell<'_>,
     ) -> Result<(), BuildError> {
         let row = distance(self.shared.span.0, rowid);
-        let Self { anomalies, found, key, .. } = self;
+        let Self { shared, names, anomalies, found, key, .. } = self;
         let keys = anomaly::keys(cpf, name, key, |anomaly| {
             found.counts[anomaly as usize] += 1;
             anomalies.push(row, anomaly as u64);
         });
-        self.found.rows += 1;
+        found.rows += 1;
         if let Some(code) = keys.cpf_code {
             self.cpf.push(code, row);
         }
-        if keys.name == NameKey::Key {
-            if self.names.is_full_for(self.key.len()) {
-                self.end_names()?;
+        if !keys.name.is_empty() {
+            if names.is_full_for(keys.name.len()) {
+                shared.store.keep(names.sort(&mut found.words, self.count_all), &mut found.names)?;
             }
-            self.names.push(self.key.as_bytes(), row);
+            names.push(keys.name, row);
         }
         if self.cpf.is_full() {
             self.shared.store.keep(self.cpf.sort(), &mut self.found.cpf)?;
@@ -281,14 +280,9 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn end_names(&mut self) -> Result<(), BuildError> {
-        let run = self.names.sort(&mut self.found.words, self.count_all);
-        self.shared.store.keep(run, &mut self.found.names)
-    }
-
     fn finish(mut self) -> Result<Scanned, BuildError> {
         if !self.names.is_empty() {
-            self.end_names()?;
+            self.shared.store.keep(self.names.sort(&mut self.found.words, self.count_all), &mut self.found.names)?;
         }
         for (batch, runs) in [(&mut self.cpf, &mut self.found.cpf), (&mut self.anomalies, &mut self.found.anomalies)] {
             if !batch.is_empty() {

@@ -60,6 +60,19 @@ impl Cpf {
         Self::from_digits(number, digits)
     }
 
+    /// Reads eleven ASCII digits and nothing else, which nearly all cells are; `None` for any other text, which may be a CPF all the same.
+    pub(crate) fn from_eleven(text: &[u8]) -> Option<Self> {
+        let text: &[u8; DIGITS] = text.try_into().ok()?;
+        // Eleven digits fit 37 bits: nothing wraps where all of them are digits, and elsewhere the number is not used.
+        let (mut number, mut greatest) = (0_u64, 0);
+        for byte in text {
+            let digit = byte.wrapping_sub(b'0');
+            greatest = greatest.max(digit);
+            number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
+        }
+        (greatest < 10).then(|| Self { base: (number / 100) as u32, check: (number % 100) as u8 })
+    }
+
     /// Reads the text of a JSON number: digits alone, so neither a sign nor a fraction nor an exponent.
     ///
     /// # Errors
@@ -146,19 +159,36 @@ impl fmt::Debug for Cpf {
 
 /// The two check digits of a base, by the two weighted sums modulo 11 of the Receita Federal.
 fn check_digits(base: u32) -> u8 {
-    let (mut first, mut second) = (0, 0);
-    let mut rest = base;
-    // From the ninth digit back to the first, its weight is 9, 8, … 1 in the first sum and 8, 7, … 0 in the second.
-    for weight in (1..=9).rev() {
-        let digit = rest % 10;
-        rest /= 10;
-        first += digit * weight;
-        second += digit * (weight - 1);
-    }
-    let first = first % 11 % 10;
+    // From the first digit to the ninth, its weight is 1, 2, … 9 in the first sum and 0, 1, … 8 in the second. Three digits at a time: their
+    // plain sum and their sum with weights 0, 1, 2, to which the weight of their first one is added.
+    let part = |of: u32| GROUPS[(of % 1000) as usize];
+    let [high, middle, low] = [base / 1_000_000, base / 1000, base].map(part);
+    let plain = high.plain + middle.plain + low.plain;
+    let second = high.weighted + middle.weighted + low.weighted + 3 * middle.plain + 6 * low.plain;
+    let first = (second + plain) % 11 % 10;
     let second = (second + first * 9) % 11 % 10;
     (first * 10 + second) as u8
 }
+
+/// Sums of three digits.
+#[derive(Clone, Copy)]
+struct Group {
+    plain: u16,
+    /// With weights 0, 1 and 2, from the left.
+    weighted: u16,
+}
+
+/// The sums of 000 to 999.
+const GROUPS: [Group; 1000] = {
+    let mut groups = [Group { plain: 0, weighted: 0 }; 1000];
+    let mut at = 0;
+    while at < 1000 {
+        let (left, middle, right) = (at / 100, at / 10 % 10, at % 10);
+        groups[at] = Group { plain: (left + middle + right) as u16, weighted: (middle + 2 * right) as u16 };
+        at += 1;
+    }
+    groups
+};
 
 #[cfg(test)]
 mod tests {
@@ -238,6 +268,7 @@ mod tests {
             let cpf = Cpf::parse(&format!("{number:011}")).unwrap();
             prop_assert_eq!(Cpf::parse(&cpf.to_string()), Ok(cpf));
             prop_assert_eq!(cpf.number(), number);
+            prop_assert_eq!(Cpf::from_eleven(&cpf.digits()), Some(cpf));
         }
 
         #[test]
@@ -245,6 +276,7 @@ mod tests {
             let kept: String = text.chars().filter(|c| !matches!(c, '.' | '-' | '/') && !c.is_whitespace()).collect();
             let digits = kept.bytes().all(|b| b.is_ascii_digit()) && (1..=11).contains(&kept.len());
             let parsed = Cpf::parse(&text);
+            prop_assert!(Cpf::from_eleven(text.as_bytes()).is_none_or(|eleven| Ok(eleven) == parsed));
             prop_assert!(digits || parsed.is_err());
             if digits && kept.len() == 11 {
                 let digits = parsed.unwrap().digits();

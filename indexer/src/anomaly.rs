@@ -1,6 +1,6 @@
 //! `Anomaly`: what is odd about a row's keys. Each is counted, and listed with its rowid.
 
-use balcao_record::{Cell, NAME_KEY_BYTES_MAX, NameKey};
+use balcao_record::{Cell, NAME_KEY_BYTES_MAX};
 
 /// A kind of anomaly. The numbers are the order in the list of one row's anomalies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,35 +44,41 @@ impl Anomaly {
 }
 
 /// The keys of a row.
-pub(crate) struct Keys {
+pub(crate) struct Keys<'k> {
     /// The code of its CPF.
     pub(crate) cpf_code: Option<u64>,
-    /// Whether its name's key is in the buffer.
-    pub(crate) name: NameKey,
+    /// Its name's key; empty where it has none.
+    pub(crate) name: &'k [u8],
 }
 
-/// Reads the keys of a row, the name's into `name_key`, and reports what is odd.
-pub(crate) fn keys(cpf: Cell<'_>, name: Cell<'_>, name_key: &mut String, mut report: impl FnMut(Anomaly)) -> Keys {
+/// Reads the keys of a row, and reports what is odd. A name that is not normalised is written into `buffer`.
+pub(crate) fn keys<'k>(
+    cpf: Cell<'_>,
+    name: Cell<'k>,
+    buffer: &'k mut String,
+    mut report: impl FnMut(Anomaly),
+) -> Keys<'k> {
     let read = cpf.cpf();
+    let cpf_code = read.map(balcao_index::cpf_code);
     match read {
         None => report(Anomaly::CpfUnreadable),
         Some(cpf) if !cpf.has_right_check_digits() => report(Anomaly::CpfCheckDigits),
         Some(_) => {}
     }
-    let found = name.name_key(name_key);
-    if found == NameKey::Empty {
+    let key = name.name_key_in(buffer);
+    if key.is_empty() {
         report(Anomaly::NameEmpty);
-    } else if name_key.len() + 4 > NAME_KEY_BYTES_MAX {
+    } else if key.len() + 4 > NAME_KEY_BYTES_MAX {
         // A cut key ends at a character, up to three bytes below the greatest length.
         report(Anomaly::NameCut);
     }
     if cpf.is_invalid_utf8() || name.is_invalid_utf8() {
         report(Anomaly::TextInvalidUtf8);
     }
-    if read.is_none() && found == NameKey::Empty {
+    if read.is_none() && key.is_empty() {
         report(Anomaly::Unreachable);
     }
-    Keys { cpf_code: read.map(balcao_index::cpf_code), name: found }
+    Keys { cpf_code, name: key }
 }
 
 #[cfg(test)]

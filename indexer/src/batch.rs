@@ -1,87 +1,164 @@
 //! Batches: the keys that one scanning thread has read, until they fill their memory and are sorted into a run.
 
-use balcao_index::WordCounter;
+use balcao_index::{TokenTable, token_ends};
 
+use crate::keys::{Numbers, pack_name, pack_number, pack_text};
+use crate::ranking::Ranking;
 use crate::run::{Run, RunWriter};
 
-/// One name in a batch: its first bytes as a number, so that most comparisons need not leave the entry.
+/// One name in a batch.
 #[derive(Clone, Copy, Debug)]
 struct NameEntry {
+    /// Compares as the names do, but for names that have the same; known when the batch is sorted.
     head: u64,
-    start: u32,
-    length: u32,
     row: u64,
+    start: u32,
+    tokens: u32,
 }
 
-/// The first eight bytes of a name, so that numbers compare as the names do; shorter names are filled with zeros.
-fn head(name: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    let length = name.len().min(8);
-    bytes[..length].copy_from_slice(&name[..length]);
-    u64::from_be_bytes(bytes)
-}
+/// Marks a token that has no number: the rest is its place among the batch's texts.
+const TEXT: u32 = 1 << 31;
 
-/// Of so many stretches of a run's names one has its words counted; all of them in a small table.
-const COUNTED_STRETCH: usize = 8;
-const STRETCH_NAMES: usize = 512;
+/// Bytes that a packed row takes at most, of nearly all.
+const PACKED_BYTES: usize = 12;
 
 /// Names and their rows.
 #[derive(Debug)]
 pub(crate) struct NameBatch {
-    bytes: Vec<u8>,
     entries: Vec<NameEntry>,
-    bytes_max: usize,
+    /// The names' tokens, by the numbers in the table.
+    tokens: Vec<u32>,
+    /// Those that have no number.
+    texts: Vec<u8>,
+    text_ends: Vec<u32>,
     entries_max: usize,
+    tokens_max: usize,
+    texts_max: usize,
+    table: TokenTable,
+    thread: usize,
+    ends: Vec<u32>,
 }
 
 impl NameBatch {
-    /// A batch that takes about `memory` bytes: half for the names, half for the entries. The memory is reserved at once, so that a growing
-    /// vector never holds its rows twice.
-    pub(crate) fn new(memory: usize) -> Self {
-        let (bytes_max, entries_max) = (memory / 2, memory / 2 / size_of::<NameEntry>());
-        // Starts are 32-bit.
-        let bytes_max = bytes_max.min(u32::MAX as usize / 2);
-        Self { bytes: Vec::with_capacity(bytes_max), entries: Vec::with_capacity(entries_max), bytes_max, entries_max }
+    /// A batch of thread number `thread` that takes about `memory` bytes: half for the entries, a third for their tokens, the rest for texts.
+    /// The memory is reserved at once, so that a growing vector never holds its rows twice. Beside it, the tokens' table of `table` bytes.
+    pub(crate) fn new(memory: usize, thread: usize, table: usize) -> Self {
+        let entries_max = memory / 2 / size_of::<NameEntry>();
+        let tokens_max = (memory / 3 / size_of::<u32>()).min(TEXT as usize);
+        Self {
+            entries: Vec::with_capacity(entries_max),
+            tokens: Vec::with_capacity(tokens_max),
+            texts: Vec::new(),
+            text_ends: Vec::new(),
+            entries_max,
+            tokens_max,
+            texts_max: (memory / 6).min(u32::MAX as usize / 2),
+            table: TokenTable::new(table),
+            thread,
+            ends: Vec::new(),
+        }
     }
 
     pub(crate) fn push(&mut self, name: &[u8], row: u64) {
-        let entry = NameEntry { head: head(name), start: self.bytes.len() as u32, length: name.len() as u32, row };
-        self.bytes.extend_from_slice(name);
-        self.entries.push(entry);
+        token_ends(name, &mut self.ends);
+        self.entries.push(NameEntry { head: 0, row, start: self.tokens.len() as u32, tokens: self.ends.len() as u32 });
+        let mut start = 0;
+        for &end in &self.ends {
+            let text = &name[start..end as usize];
+            start = end as usize + 1;
+            let token = self.table.number(text).unwrap_or_else(|| {
+                self.texts.extend_from_slice(text);
+                self.text_ends.push(self.texts.len() as u32);
+                TEXT | (self.text_ends.len() - 1) as u32
+            });
+            self.tokens.push(token);
+        }
     }
 
-    /// Whether the batch must be sorted before a name of `length` bytes is added.
-    pub(crate) fn is_full_for(&self, length: usize) -> bool {
-        !self.entries.is_empty()
-            && (self.bytes.len() + length > self.bytes_max || self.entries.len() >= self.entries_max)
+    /// Whether the batch must be sorted before one more name is added. A name has its room, however long it is.
+    pub(crate) fn is_full(&self) -> bool {
+        self.entries.len() >= self.entries_max
+            || self.tokens.len() >= self.tokens_max
+            || self.texts.len() + self.text_ends.len() * size_of::<u32>() >= self.texts_max
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Sorts the batch into a run and empties it. Counts the words of some names, or of all.
-    pub(crate) fn sort(&mut self, words: &mut WordCounter, count_all: bool) -> Run<Vec<u8>> {
-        let bytes = &self.bytes;
-        let name = |entry: &NameEntry| &bytes[entry.start as usize..][..entry.length as usize];
-        self.entries.sort_unstable_by(|a, b| {
-            a.head.cmp(&b.head).then_with(|| name(a).cmp(name(b))).then_with(|| a.row.cmp(&b.row))
-        });
-        let mut writer = RunWriter::new();
-        let (mut key, mut before) = (Vec::new(), Vec::new());
-        for (i, entry) in self.entries.iter().enumerate() {
-            std::mem::swap(&mut key, &mut before);
-            key.clear();
-            key.extend_from_slice(name(entry));
-            if (count_all || (i / STRETCH_NAMES).is_multiple_of(COUNTED_STRETCH)) && key != before {
-                words.count(&before, &key);
-            }
-            writer.push(&key, entry.row);
-        }
-        self.bytes.clear();
-        self.entries.clear();
-        writer.finish()
+    pub(crate) fn into_table(self) -> TokenTable {
+        self.table
     }
+
+    /// Sorts the batch into a run and empties it. Counts the tokens that a name does not share with the one before.
+    pub(crate) fn sort(&mut self) -> Run<Vec<u8>> {
+        self.sort_entries();
+        let mut writer = RunWriter::new(self.entries.len() * PACKED_BYTES);
+        let mut before: &[u32] = &[];
+        for entry in &self.entries {
+            let tokens = &self.tokens[entry.start as usize..][..entry.tokens as usize];
+            let shared = before.iter().zip(tokens).take_while(|(a, b)| a == b).count();
+            tokens[shared..].iter().filter(|&&token| token < TEXT).for_each(|&token| self.table.count(token));
+            let shared = if writer.is_stretch_full() {
+                let texts = tokens.iter().map(|&token| text(&self.table, &self.texts, &self.text_ends, token));
+                writer.begin_stretch(texts.collect::<Vec<_>>().join(&b' '));
+                0
+            } else {
+                shared
+            };
+            let key = writer.key();
+            pack_name(key, shared, tokens.len() - shared);
+            for &token in &tokens[shared..] {
+                if token < TEXT {
+                    pack_number(key, token);
+                } else {
+                    pack_text(key, text(&self.table, &self.texts, &self.text_ends, token));
+                }
+            }
+            writer.end_row(entry.row);
+            before = tokens;
+        }
+        self.entries.clear();
+        self.tokens.clear();
+        self.texts.clear();
+        self.text_ends.clear();
+        writer.finish(self.thread)
+    }
+
+    fn sort_entries(&mut self) {
+        let Self { entries, tokens, texts, text_ends, table, .. } = self;
+        let ranking = Ranking::of(std::slice::from_ref(table));
+        let ranks = ranking.ranks(0);
+        let rank = |&token: &u32| {
+            if token < TEXT { ranks[token as usize] } else { ranking.rank_of(text(table, texts, text_ends, token)) }
+        };
+        let tokens_of = |entry: &NameEntry| &tokens[entry.start as usize..][..entry.tokens as usize];
+        for entry in entries.iter_mut() {
+            entry.head = ranking.head(tokens_of(entry).iter().map(rank));
+        }
+        entries.sort_unstable_by_key(|entry| entry.head);
+        let key =
+            |token: &u32| (rank(token), if *token < TEXT { &[][..] } else { text(table, texts, text_ends, *token) });
+        for same in entries.chunk_by_mut(|a, b| a.head == b.head).filter(|same| same.len() > 1) {
+            same.sort_unstable_by(|a, b| {
+                let (a_tokens, b_tokens) = (tokens_of(a), tokens_of(b));
+                if a_tokens == b_tokens {
+                    return a.row.cmp(&b.row);
+                }
+                a_tokens.iter().map(key).cmp(b_tokens.iter().map(key)).then(a.row.cmp(&b.row))
+            });
+        }
+    }
+}
+
+/// The text of a batch's token.
+fn text<'t>(table: &'t TokenTable, texts: &'t [u8], text_ends: &[u32], token: u32) -> &'t [u8] {
+    if token < TEXT {
+        return table.token(token);
+    }
+    let at = (token - TEXT) as usize;
+    let start = if at == 0 { 0 } else { text_ends[at - 1] };
+    &texts[start as usize..text_ends[at] as usize]
 }
 
 /// Numbers and their rows: CPF codes, and anomalies.
@@ -113,45 +190,18 @@ impl NumberBatch {
     /// Sorts the batch into a run and empties it.
     pub(crate) fn sort(&mut self) -> Run<u64> {
         self.entries.sort_unstable();
-        let mut writer = RunWriter::new();
-        self.entries.iter().for_each(|(key, row)| writer.push(key, *row));
+        let mut writer = RunWriter::new(self.entries.len() * PACKED_BYTES);
+        let mut before = 0;
+        for &(key, row) in &self.entries {
+            if writer.is_stretch_full() {
+                writer.begin_stretch(key);
+                before = 0;
+            }
+            Numbers::pack(writer.key(), before, key);
+            writer.end_row(row);
+            before = key;
+        }
         self.entries.clear();
-        writer.finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_come_out_in_the_order_of_their_bytes() {
-        let mut batch = NameBatch::new(1 << 20);
-        let names = ["MARIA DA SILVA", "MARIA DA", "MARIA D", "MARIA DAS", "ANA", "ANA", "Ø"];
-        for (row, name) in names.iter().enumerate() {
-            batch.push(name.as_bytes(), 100 - row as u64);
-        }
-        let run = batch.sort(&mut WordCounter::new(1 << 20), true);
-        let mut reader = run.read(None, None, 100).unwrap();
-        let mut found = Vec::new();
-        while let Some((name, row)) = reader.current() {
-            found.push((String::from_utf8(name.clone()).unwrap(), row));
-            reader.advance().unwrap();
-        }
-        let mut expected: Vec<_> = names.iter().zip(0..).map(|(name, row)| ((*name).to_owned(), 100 - row)).collect();
-        expected.sort();
-        assert_eq!(found, expected);
-        assert!(batch.is_empty());
-    }
-
-    #[test]
-    fn a_batch_is_full_by_either_measure() {
-        let mut batch = NameBatch::new(64);
-        assert!(!batch.is_full_for(1000));
-        batch.push(b"A", 1);
-        assert!(batch.is_full_for(1));
-        let mut batch = NameBatch::new(4800);
-        batch.push(&[b'A'; 2400], 1);
-        assert!(batch.is_full_for(1) && !batch.is_full_for(0));
+        writer.finish(0)
     }
 }

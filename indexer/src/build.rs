@@ -9,8 +9,8 @@ use std::time::{Instant, SystemTime};
 use std::{io, thread};
 
 use balcao_index::{
-    Build, CpfShardWriter, FORMAT_VERSION, IndexError, Manifest, NameShardWriter, RealFiles, RowidRange, ShardEntry,
-    Source, SourceError, SourceFile, Storage, Words,
+    Build, CpfShardWriter, FORMAT_VERSION, IndexError, Manifest, NameShardWriter, NameToken, RealFiles, RowidRange,
+    ShardEntry, Source, SourceError, SourceFile, Storage, Words,
 };
 use balcao_record::NORMALIZATION_VERSION;
 use balcao_registry::{Access, RegistryError, Table, TableName, open};
@@ -19,9 +19,11 @@ use serde::Serialize;
 
 use crate::anomaly::Anomaly;
 use crate::held::HeldFile;
+use crate::keys::{NameKeys, Numbers};
 use crate::merge::{Merge, bounds};
 use crate::progress::Progress;
-use crate::run::{READ_BYTES, Run, RunKey};
+use crate::ranking::Ranking;
+use crate::run::{Keys, READ_BYTES, Run};
 use crate::scan::{Scanned, scan, spill_message};
 
 /// The least memory that a build takes: below it the batches are too small to be worth sorting.
@@ -146,7 +148,7 @@ pub fn build_with(
                 let spill = (storage, &*generation.folder());
                 scan(connections, &table, span, plan.memory, spill, progress).map_err(|error| explain(&held, error))
             }
-            None => Ok((Scanned::empty(0), 0)),
+            None => Ok((Scanned::empty(), 0)),
         };
         (scanned, content.join())
     });
@@ -216,6 +218,13 @@ struct Writer<'a> {
     progress: &'a dyn Progress,
 }
 
+/// The tokens of all names: the dictionary, the code of each where it has one, and their order.
+struct Tokens<'s> {
+    words: Arc<Words>,
+    codes: Vec<Option<u32>>,
+    ranking: Ranking<'s>,
+}
+
 /// A shard to be written: which part of which index.
 enum Job {
     Cpf(usize),
@@ -225,10 +234,12 @@ enum Job {
 impl Writer<'_> {
     fn write(&self, scanned: Scanned, source: Source) -> Result<Manifest, BuildError> {
         self.progress.stage("writing");
-        let words = Arc::new(scanned.words.into_words());
-        let words_entry = words.write_with(self.storage, &self.generation.folder())?;
+        let ranking = Ranking::of(&scanned.tokens);
+        let (words, codes) = Words::frequent(&ranking.counted());
+        let tokens = Tokens { words: Arc::new(words), codes, ranking };
+        let words_entry = tokens.words.write_with(self.storage, &self.generation.folder())?;
         let anomalies_file = self.write_anomalies(&scanned.anomalies)?;
-        let (cpf, names) = self.write_shards(&scanned.cpf, &scanned.names, &words)?;
+        let (cpf, names) = self.write_shards(&scanned.cpf, &scanned.names, &tokens)?;
         let built_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let counted = Anomaly::ALL.iter().zip(scanned.counts).filter(|&(_, count)| count > 0);
         Ok(Manifest {
@@ -254,7 +265,7 @@ impl Writer<'_> {
         &self,
         cpf: &[Run<u64>],
         names: &[Run<Vec<u8>>],
-        words: &Arc<Words>,
+        tokens: &Tokens<'_>,
     ) -> Result<(Vec<ShardEntry>, Vec<ShardEntry>), BuildError> {
         let (cpf_bounds, name_bounds) = (bounds(cpf, self.shards), bounds(names, self.shards));
         let count = |rows: u64, bounds: usize| if rows == 0 { 0 } else { bounds + 1 };
@@ -270,7 +281,7 @@ impl Writer<'_> {
             while let Some((number, job)) = take(&jobs, &next) {
                 let entry = match job {
                     Job::Cpf(shard) => self.write_cpf(cpf, &cpf_bounds, *shard, &written),
-                    Job::Name(shard) => self.write_names(names, &name_bounds, *shard, words, &written),
+                    Job::Name(shard) => self.write_names(names, &name_bounds, *shard, tokens, &written),
                 };
                 done.push((number, entry.inspect_err(|_| next.store(jobs.len(), Ordering::Relaxed))?));
             }
@@ -299,8 +310,9 @@ impl Writer<'_> {
     ) -> Result<ShardEntry, BuildError> {
         let folder = self.generation.folder();
         let mut writer = CpfShardWriter::create_with(self.storage, &folder, shard as u32, self.range)?;
-        let push = |code: &u64, rowid| writer.push(*code, rowid);
-        self.merge(runs, bounds, shard, written, push)?;
+        let range = (shard.checked_sub(1).and_then(|before| bounds.get(before)), bounds.get(shard));
+        let merge = Merge::new(runs, |_| Numbers::default(), range, self.read_bytes(runs.len()));
+        self.feed(merge.map_err(BuildError::Spill)?, written, |code, rowid| writer.push(code.0, rowid))?;
         let (keys, rows) = writer.finish()?;
         Ok(ShardEntry { keys, rows })
     }
@@ -310,30 +322,40 @@ impl Writer<'_> {
         runs: &[Run<Vec<u8>>],
         bounds: &[Vec<u8>],
         shard: usize,
-        words: &Arc<Words>,
+        tokens: &Tokens<'_>,
         written: &Written<'_>,
     ) -> Result<ShardEntry, BuildError> {
         let folder = self.generation.folder();
-        let mut writer =
-            NameShardWriter::create_with(self.storage, &folder, shard as u32, self.range, Arc::clone(words))?;
-        let push = |name: &Vec<u8>, rowid| writer.push(name, rowid);
-        self.merge(runs, bounds, shard, written, push)?;
+        let words = Arc::clone(&tokens.words);
+        let mut writer = NameShardWriter::create_with(self.storage, &folder, shard as u32, self.range, words)?;
+        let range = (shard.checked_sub(1).and_then(|before| bounds.get(before)), bounds.get(shard));
+        let keys = |run: &Run<Vec<u8>>| NameKeys::new(&tokens.ranking, run.thread);
+        let merge = Merge::new(runs, keys, range, self.read_bytes(runs.len()));
+        let mut before = NameKeys::new(&tokens.ranking, 0);
+        self.feed(merge.map_err(BuildError::Spill)?, written, |name, rowid| {
+            let shared = name.shared(&before);
+            if shared == name.len() && shared == before.len() {
+                return writer.push_row(rowid);
+            }
+            let further = (shared..name.len()).map(|at| {
+                let (place, token) = name.token(at);
+                place.and_then(|place| tokens.codes[place]).map_or(NameToken::Rare(token), NameToken::Frequent)
+            });
+            writer.push_tokens(shared, further, rowid)?;
+            before.copy(name);
+            Ok(())
+        })?;
         let (keys, rows) = writer.finish()?;
         Ok(ShardEntry { keys, rows })
     }
 
-    /// Feeds a shard's keys with their rowids to `push`, in order.
-    fn merge<K: RunKey>(
+    /// Feeds merged keys with their rowids to `push`, in order.
+    fn feed<D: Keys>(
         &self,
-        runs: &[Run<K>],
-        bounds: &[K],
-        shard: usize,
+        mut merge: Merge<'_, D>,
         written: &Written<'_>,
-        mut push: impl FnMut(&K, i64) -> Result<(), IndexError>,
+        mut push: impl FnMut(&D, i64) -> Result<(), IndexError>,
     ) -> Result<(), BuildError> {
-        let from = shard.checked_sub(1).and_then(|before| bounds.get(before));
-        let mut merge =
-            Merge::new(runs, from, bounds.get(shard), self.read_bytes(runs.len())).map_err(BuildError::Spill)?;
         let mut since = 0;
         while let Some((key, row)) = merge.current() {
             push(key, self.range.min.wrapping_add(row as i64))?;
@@ -356,8 +378,9 @@ impl Writer<'_> {
 
     fn write_anomalies(&self, runs: &[Run<u64>]) -> Result<balcao_index::FileEntry, BuildError> {
         let mut file = self.generation.anomalies()?;
-        let mut merge = Merge::new(runs, None, None, self.read_bytes(runs.len())).map_err(BuildError::Spill)?;
-        while let Some((&row, kind)) = merge.current() {
+        let mut merge = Merge::new(runs, |_| Numbers::default(), (None, None), self.read_bytes(runs.len()))
+            .map_err(BuildError::Spill)?;
+        while let Some((&Numbers(row), kind)) = merge.current() {
             let kind = Anomaly::ALL.get(kind as usize).ok_or(BuildError::Thread)?;
             file.push(self.range.min.wrapping_add(row as i64), kind.as_str())?;
             merge.advance().map_err(BuildError::Spill)?;

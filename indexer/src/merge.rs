@@ -2,12 +2,12 @@
 
 use std::io;
 
-use crate::run::{Run, RunKey, RunReader};
+use crate::run::{Keys, Run, RunReader};
 
 /// The keys at which `shards` shards of about equal size begin, but for the first one. Fewer where the keys do not allow so many.
-pub(crate) fn bounds<K: RunKey>(runs: &[Run<K>], shards: usize) -> Vec<K> {
-    // Each restart stands for the same number of rows.
-    let mut samples: Vec<&K> = runs.iter().flat_map(|run| run.restarts.iter().map(|(key, _)| key)).collect();
+pub(crate) fn bounds<K: Ord + Clone>(runs: &[Run<K>], shards: usize) -> Vec<K> {
+    // Each stretch stands for about as many rows, or for as many bytes.
+    let mut samples: Vec<&K> = runs.iter().flat_map(|run| run.stretches.iter().map(|(key, _)| key)).collect();
     samples.sort_unstable();
     let mut bounds: Vec<K> =
         (1..shards).filter_map(|i| samples.get(i * samples.len() / shards)).map(|&key| key.clone()).collect();
@@ -18,43 +18,62 @@ pub(crate) fn bounds<K: RunKey>(runs: &[Run<K>], shards: usize) -> Vec<K> {
 }
 
 /// Merges the part of all runs that belongs to one shard.
-pub(crate) struct Merge<'a, K> {
-    readers: Vec<RunReader<'a, K>>,
+pub(crate) struct Merge<'a, D: Keys> {
+    readers: Vec<RunReader<'a, D>>,
     /// A tournament: place 0 holds the reader with the least row, every other place the loser of its match.
-    places: Vec<usize>,
+    places: Vec<Player>,
 }
 
-impl<'a, K: RunKey> Merge<'a, K> {
-    /// Merges the rows from the key `from`, or the beginning, to below the key `to`, or the end.
-    /// Spilled runs are read `read_bytes` at a time.
-    pub(crate) fn new(runs: &'a [Run<K>], from: Option<&K>, to: Option<&K>, read_bytes: usize) -> io::Result<Self> {
-        let readers = runs.iter().map(|run| run.read(from, to.cloned(), read_bytes)).collect::<io::Result<Vec<_>>>()?;
-        let mut merge = Self { places: vec![usize::MAX; readers.len().max(1)], readers };
+/// A reader in the tournament, with the head of its key: most matches need no look at the reader.
+#[derive(Clone, Copy, Debug)]
+struct Player {
+    head: u64,
+    reader: usize,
+}
+
+/// A place that nobody has come to yet.
+const NOBODY: Player = Player { head: 0, reader: usize::MAX };
+
+impl<'a, D: Keys> Merge<'a, D> {
+    /// Merges the rows from the key `from`, or the beginning, to below the key `to`, or the end; `keys` makes what reads the keys of a run.
+    /// Spilled runs are read about `read_bytes` at a time.
+    pub(crate) fn new(
+        runs: &'a [Run<D::Whole>],
+        keys: impl Fn(&Run<D::Whole>) -> D,
+        (from, to): (Option<&D::Whole>, Option<&D::Whole>),
+        read_bytes: usize,
+    ) -> io::Result<Self> {
+        let readers =
+            runs.iter().map(|run| run.read(keys(run), from, to, read_bytes)).collect::<io::Result<Vec<_>>>()?;
+        let mut merge = Self { places: vec![NOBODY; readers.len().max(1)], readers };
         for reader in 0..merge.readers.len() {
             merge.enter(reader);
         }
         Ok(merge)
     }
 
-    /// The least row, `None` at the end.
-    pub(crate) fn current(&self) -> Option<(&K, u64)> {
-        self.readers.get(self.places[0])?.current()
+    /// The least row with its key, `None` at the end.
+    pub(crate) fn current(&self) -> Option<(&D, u64)> {
+        self.readers.get(self.places[0].reader)?.current()
     }
 
     /// Goes to the next row.
     pub(crate) fn advance(&mut self) -> io::Result<()> {
-        let winner = self.places[0];
-        self.readers[winner].advance()?;
-        self.play(winner);
+        let reader = self.places[0].reader;
+        self.readers[reader].advance()?;
+        self.play(reader);
         Ok(())
     }
 
     /// Plays the matches of `reader` from its leaf up to the root.
     fn play(&mut self, reader: usize) {
-        let (mut winner, mut place) = (reader, usize::midpoint(reader, self.readers.len()));
+        let mut winner = Player { head: self.readers[reader].head(), reader };
+        let mut place = usize::midpoint(reader, self.readers.len());
         while place > 0 {
-            if self.precedes(self.places[place], winner) {
-                std::mem::swap(&mut self.places[place], &mut winner);
+            let other = self.places[place];
+            if other.head < winner.head || other.head == winner.head && self.precedes(other, winner) {
+                self.places[place] = winner;
+                winner = other;
             }
             place /= 2;
         }
@@ -63,49 +82,49 @@ impl<'a, K: RunKey> Merge<'a, K> {
 
     /// Brings `reader` in: it waits at the first match whose other side is not there yet.
     fn enter(&mut self, reader: usize) {
-        let (mut winner, mut place) = (reader, usize::midpoint(reader, self.readers.len()));
+        let mut winner = Player { head: self.readers[reader].head(), reader };
+        let mut place = usize::midpoint(reader, self.readers.len());
         while place > 0 {
-            if self.places[place] == usize::MAX {
+            let other = self.places[place];
+            if other.reader == NOBODY.reader {
                 self.places[place] = winner;
                 return;
             }
-            if self.precedes(self.places[place], winner) {
-                std::mem::swap(&mut self.places[place], &mut winner);
+            if other.head < winner.head || other.head == winner.head && self.precedes(other, winner) {
+                self.places[place] = winner;
+                winner = other;
             }
             place /= 2;
         }
         self.places[0] = winner;
     }
 
-    fn precedes(&self, a: usize, b: usize) -> bool {
-        match (self.readers[a].current(), self.readers[b].current()) {
-            (Some(a), Some(b)) => a < b,
-            (a, _) => a.is_some(),
-        }
+    fn precedes(&self, a: Player, b: Player) -> bool {
+        self.readers[a.reader].precedes(&self.readers[b.reader])
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::RunWriter;
+    use crate::batch::NumberBatch;
+    use crate::keys::Numbers;
     use proptest::prelude::*;
 
     fn runs(parts: &[Vec<(u64, u64)>]) -> Vec<Run<u64>> {
-        parts
-            .iter()
-            .map(|part| {
-                let mut writer = RunWriter::new();
-                part.iter().for_each(|(key, row)| writer.push(key, *row));
-                writer.finish()
-            })
-            .collect()
+        let run = |part: &Vec<(u64, u64)>| {
+            let mut batch = NumberBatch::new(1 << 20);
+            part.iter().for_each(|&(key, row)| batch.push(key, row));
+            batch.sort()
+        };
+        parts.iter().map(run).collect()
     }
 
-    fn read(merge: &mut Merge<'_, u64>) -> Vec<(u64, u64)> {
+    fn merge(runs: &[Run<u64>], from: Option<&u64>, to: Option<&u64>) -> Vec<(u64, u64)> {
+        let mut merge = Merge::new(runs, |_| Numbers::default(), (from, to), 64).unwrap();
         let mut found = Vec::new();
-        while let Some((&key, row)) = merge.current() {
-            found.push((key, row));
+        while let Some((key, row)) = merge.current() {
+            found.push((key.0, row));
             merge.advance().unwrap();
         }
         found
@@ -119,7 +138,7 @@ mod tests {
         assert_eq!(bounds.len(), 3);
         let mut from = None;
         for to in bounds.iter().map(Some).chain([None]) {
-            let rows = read(&mut Merge::new(&runs, from, to, 64).unwrap()).len();
+            let rows = merge(&runs, from, to).len();
             assert!((30_000..45_000).contains(&rows), "{rows}");
             from = to;
         }
@@ -130,7 +149,7 @@ mod tests {
         let runs = runs(&[(0..10_000).map(|row| (5, row)).collect()]);
         assert!(bounds(&runs, 8).is_empty());
         assert!(bounds::<u64>(&[], 8).is_empty());
-        assert_eq!(Merge::<u64>::new(&[], None, None, 64).unwrap().current(), None);
+        assert_eq!(merge(&[], None, None), []);
     }
 
     proptest! {
@@ -143,8 +162,8 @@ mod tests {
             let runs = runs(&parts);
             let mut expected = parts.concat();
             expected.sort_unstable();
-            let low = read(&mut Merge::new(&runs, None, Some(&cut), 64).unwrap());
-            let high = read(&mut Merge::new(&runs, Some(&cut), None, 64).unwrap());
+            let low = merge(&runs, None, Some(&cut));
+            let high = merge(&runs, Some(&cut), None);
             prop_assert!(low.iter().all(|row| row.0 < cut) && high.iter().all(|row| row.0 >= cut));
             prop_assert_eq!([low, high].concat(), expected);
         }

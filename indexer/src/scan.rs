@@ -4,8 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, path::Path, thread};
 
-use balcao_index::{Storage, WordCounter};
-use balcao_record::NameKey;
+use balcao_index::{Storage, TokenTable};
 use balcao_registry::{RegistryError, Table, cell};
 use rusqlite::Connection;
 
@@ -14,13 +13,10 @@ use crate::batch::{NameBatch, NumberBatch};
 use crate::build::BuildError;
 use crate::progress::Progress;
 use crate::ranges::{Ranges, RowidSpan};
-use crate::run::{Run, RunKey, SpillFile};
+use crate::run::{Run, SpillFile};
 
 /// Rows between two looks at whether another thread is idle.
 const ROWS_BETWEEN_SHARING: u64 = 1024;
-
-/// Up to this many rowids every name's words are counted; beyond, a sample says the same.
-const ROWIDS_COUNTED_WHOLE: u64 = 2_000_000;
 
 /// Bytes of a batch at most. A batch that fits the processor's cache is sorted twice as fast as one of 64 MiB, and the merge hardly feels
 /// the greater number of runs.
@@ -31,7 +27,8 @@ pub(crate) struct Scanned {
     pub(crate) cpf: Vec<Run<u64>>,
     pub(crate) names: Vec<Run<Vec<u8>>>,
     pub(crate) anomalies: Vec<Run<u64>>,
-    pub(crate) words: WordCounter,
+    /// The tokens of the names, by thread.
+    pub(crate) tokens: Vec<TokenTable>,
     pub(crate) rows: u64,
     /// The least and the greatest rowid among them.
     ends: Option<RowidSpan>,
@@ -39,26 +36,25 @@ pub(crate) struct Scanned {
     pub(crate) counts: [u64; Anomaly::ALL.len()],
 }
 
-/// How the memory of a build is shared out, in bytes. Half of it is for sorted runs, a quarter for the batches of all threads, the rest
-/// for what a run takes while it is packed, the merge's buffers, and the sparse indexes.
+/// How the memory of a build is shared out, in bytes. Half of it is for sorted runs, a quarter for the batches of all threads, an
+/// eighth for the tokens, the rest for what a run takes while it is packed, the merge's buffers, and the sparse indexes.
 struct Budget {
     runs: u64,
     name_batch: usize,
     cpf_batch: usize,
     anomaly_batch: usize,
-    words: usize,
+    tokens: usize,
 }
 
 impl Budget {
     fn new(memory: u64, threads: usize) -> Self {
-        let whole = |part: u64| (memory / part / (threads as u64 + 1)) as usize;
         let share = |part: u64| (memory / part / threads as u64).min(BATCH_BYTES_MAX) as usize;
         Self {
             runs: memory / 2,
             name_batch: share(6),
             cpf_batch: share(16),
             anomaly_batch: share(64),
-            words: whole(24),
+            tokens: (memory / 8 / threads as u64) as usize,
         }
     }
 }
@@ -74,7 +70,7 @@ struct Store<'a> {
 
 impl Store<'_> {
     /// Takes a run in, spilled where the memory for runs is used up.
-    fn keep<K: RunKey>(&self, mut run: Run<K>, runs: &mut Vec<Run<K>>) -> Result<(), BuildError> {
+    fn keep<K: Ord>(&self, mut run: Run<K>, runs: &mut Vec<Run<K>>) -> Result<(), BuildError> {
         let bytes = run.memory_bytes();
         if self.resident.fetch_add(bytes, Ordering::Relaxed) + bytes > self.budget.runs {
             self.resident.fetch_sub(bytes, Ordering::Relaxed);
@@ -110,12 +106,13 @@ pub(crate) fn scan(
     let shared = Shared { ranges: &ranges, store: &store, table, span, covered: AtomicU64::new(0), progress };
     let parts: Vec<Result<Scanned, BuildError>> = thread::scope(|scope| {
         let shared = &shared;
-        let start = |connection: Connection| scope.spawn(move || scan_thread(&connection, shared));
-        let handles: Vec<_> = connections.into_iter().map(start).collect();
+        let start =
+            |(number, connection): (usize, Connection)| scope.spawn(move || scan_thread(&connection, number, shared));
+        let handles: Vec<_> = connections.into_iter().enumerate().map(start).collect();
         let join = |handle: thread::ScopedJoinHandle<'_, _>| handle.join().unwrap_or(Err(BuildError::Thread));
         handles.into_iter().map(join).collect()
     });
-    let mut whole = Scanned::empty(store.budget.words);
+    let mut whole = Scanned::empty();
     for part in parts {
         whole.add(part?);
     }
@@ -128,12 +125,12 @@ pub(crate) fn scan(
 }
 
 impl Scanned {
-    pub(crate) fn empty(words: usize) -> Self {
+    pub(crate) fn empty() -> Self {
         Self {
             cpf: Vec::new(),
             names: Vec::new(),
             anomalies: Vec::new(),
-            words: WordCounter::new(words),
+            tokens: Vec::new(),
             rows: 0,
             ends: None,
             counts: [0; Anomaly::ALL.len()],
@@ -144,7 +141,7 @@ impl Scanned {
         self.cpf.extend(other.cpf);
         self.names.extend(other.names);
         self.anomalies.extend(other.anomalies);
-        self.words.merge(other.words);
+        self.tokens.extend(other.tokens);
         self.rows += other.rows;
         self.saw(other.ends);
         self.counts.iter_mut().zip(other.counts).for_each(|(sum, count)| *sum += count);
@@ -181,8 +178,8 @@ fn distance(from: i64, rowid: i64) -> u64 {
     rowid.wrapping_sub(from) as u64
 }
 
-fn scan_thread(connection: &Connection, shared: &Shared<'_>) -> Result<Scanned, BuildError> {
-    let mut scanner = Scanner::new(shared);
+fn scan_thread(connection: &Connection, number: usize, shared: &Shared<'_>) -> Result<Scanned, BuildError> {
+    let mut scanner = Scanner::new(shared, number);
     // However this thread ends, also in a panic, the others do not wait for it.
     let _leave = shared.ranges.leave_on_drop();
     scanner.scan(connection)?;
@@ -197,20 +194,18 @@ struct Scanner<'a> {
     anomalies: NumberBatch,
     found: Scanned,
     key: String,
-    count_all: bool,
 }
 
 impl<'a> Scanner<'a> {
-    fn new(shared: &'a Shared<'a>) -> Self {
+    fn new(shared: &'a Shared<'a>, number: usize) -> Self {
         let budget = &shared.store.budget;
         Self {
             shared,
-            names: NameBatch::new(budget.name_batch),
+            names: NameBatch::new(budget.name_batch, number, budget.tokens),
             cpf: NumberBatch::new(budget.cpf_batch),
             anomalies: NumberBatch::new(budget.anomaly_batch),
-            found: Scanned::empty(budget.words),
+            found: Scanned::empty(),
             key: String::new(),
-            count_all: distance(shared.span.0, shared.span.1) < ROWIDS_COUNTED_WHOLE,
         }
     }
 
@@ -257,20 +252,20 @@ impl<'a> Scanner<'a> {
         name: balcao_record::Cell<'_>,
     ) -> Result<(), BuildError> {
         let row = distance(self.shared.span.0, rowid);
-        let Self { anomalies, found, key, .. } = self;
+        let Self { shared, names, anomalies, found, key, .. } = self;
         let keys = anomaly::keys(cpf, name, key, |anomaly| {
             found.counts[anomaly as usize] += 1;
             anomalies.push(row, anomaly as u64);
         });
-        self.found.rows += 1;
+        found.rows += 1;
         if let Some(code) = keys.cpf_code {
             self.cpf.push(code, row);
         }
-        if keys.name == NameKey::Key {
-            if self.names.is_full_for(self.key.len()) {
-                self.end_names()?;
+        if !keys.name.is_empty() {
+            if names.is_full() {
+                shared.store.keep(names.sort(), &mut found.names)?;
             }
-            self.names.push(self.key.as_bytes(), row);
+            names.push(keys.name, row);
         }
         if self.cpf.is_full() {
             self.shared.store.keep(self.cpf.sort(), &mut self.found.cpf)?;
@@ -281,20 +276,16 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn end_names(&mut self) -> Result<(), BuildError> {
-        let run = self.names.sort(&mut self.found.words, self.count_all);
-        self.shared.store.keep(run, &mut self.found.names)
-    }
-
     fn finish(mut self) -> Result<Scanned, BuildError> {
         if !self.names.is_empty() {
-            self.end_names()?;
+            self.shared.store.keep(self.names.sort(), &mut self.found.names)?;
         }
         for (batch, runs) in [(&mut self.cpf, &mut self.found.cpf), (&mut self.anomalies, &mut self.found.anomalies)] {
             if !batch.is_empty() {
                 self.shared.store.keep(batch.sort(), runs)?;
             }
         }
+        self.found.tokens.push(self.names.into_table());
         Ok(self.found)
     }
 }

@@ -14,8 +14,10 @@ mod sparse;
 pub mod varint;
 
 mod cpf;
+mod name_writer;
 mod names;
 mod rowids;
+mod tokens;
 mod words;
 
 mod generation;
@@ -30,12 +32,13 @@ pub use fault::{catch_map_faults, map_faults};
 pub use generation::{Generation, Part};
 pub use manifest::{FORMAT_VERSION, FileEntry, Manifest, ShardEntry};
 pub use mmap::Map;
-pub use names::NameShardWriter;
+pub use name_writer::{NameShardWriter, NameToken};
 pub use publish::{AnomaliesWriter, Build, Published, current_generation};
 pub use rowids::RowidRange;
 pub use sealed::{FOOTER_BYTES, HEADER_BYTES, MAGIC, PAGE_BYTES};
 pub use source::{Source, SourceError, SourceFile, SourceStamp};
 pub use storage::{NamelessFile, RealFiles, Storage, StoredFile};
+pub use tokens::{TokenTable, token_ends};
 pub use verify::{Verified, verify};
 pub use words::{WordCounter, Words};
 

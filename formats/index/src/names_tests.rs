@@ -1,6 +1,11 @@
 //! Tests of the name shard: against a sorted table, over names of every shape.
 
+use std::sync::Arc;
+
 use super::*;
+use crate::name_writer::{NameShardWriter, NameToken, separator, write_token};
+use crate::rowids::RowidRange;
+use crate::tokens::{shared_tokens, token_ends};
 use crate::words::WordCounter;
 use proptest::prelude::*;
 
@@ -19,6 +24,7 @@ fn check(mut rows: Vec<(String, i64)>, asked: &[String]) {
     let mut writer = NameShardWriter::create(folder.path(), 1, range, Arc::clone(&words)).unwrap();
     rows.iter().for_each(|(name, rowid)| writer.push(name.as_bytes(), *rowid).unwrap());
     let (keys, rowids) = writer.finish().unwrap();
+    assert_eq!((keys.checksum, rowids.checksum), write_by_tokens(&rows, &words));
     let shard = NameShard::open(folder.path(), &keys, &rowids, 1).unwrap();
     assert_eq!(shard.first(), rows[0].0.as_bytes());
     let own = rows.iter().map(|row| &row.0);
@@ -49,6 +55,52 @@ fn tokens(name: &[u8]) -> impl Iterator<Item = &[u8]> {
         start = end as usize + 1;
         token
     })
+}
+
+/// The checksums of the same shard, written by what each name does not share with the one before.
+fn write_by_tokens(rows: &[(String, i64)], words: &Arc<Words>) -> (u64, u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let range = RowidRange { min: i64::MIN, max: i64::MAX };
+    let mut writer = NameShardWriter::create(folder.path(), 1, range, Arc::clone(words)).unwrap();
+    let (mut before, mut before_ends, mut ends) = (None, Vec::new(), Vec::new());
+    for (name, rowid) in rows {
+        if before == Some(name) {
+            writer.push_row(*rowid).unwrap();
+            continue;
+        }
+        token_ends(name.as_bytes(), &mut ends);
+        let shared = shared_tokens(before.map_or(b"", |name| name.as_bytes()), &before_ends, name.as_bytes(), &ends);
+        let start = |at: usize| if at == 0 { 0 } else { ends[at - 1] as usize + 1 };
+        let further = (shared..ends.len()).map(|at| {
+            let token = &name.as_bytes()[start(at)..ends[at] as usize];
+            words.code(token).map_or(NameToken::Rare(token), NameToken::Frequent)
+        });
+        writer.push_tokens(shared, further, *rowid).unwrap();
+        before = Some(name);
+        before_ends.clone_from(&ends);
+    }
+    let (keys, rowids) = writer.finish().unwrap();
+    (keys.checksum, rowids.checksum)
+}
+
+#[test]
+fn tokens_that_make_no_name_are_refused() {
+    let names: [(usize, &[NameToken<'_>]); 5] = [
+        (2, &[NameToken::Rare(b"B")]),
+        (0, &[NameToken::Frequent(0)]),
+        (1, &[]),
+        (0, &[NameToken::Rare(b"A")]),
+        (0, &[NameToken::Rare(&[b'B'; NAME_KEY_BYTES_MAX + 1])]),
+    ];
+    for (shared, further) in names {
+        let folder = tempfile::tempdir().unwrap();
+        let range = RowidRange { min: 0, max: 9 };
+        let mut writer = NameShardWriter::create(folder.path(), 0, range, Arc::new(Words::default())).unwrap();
+        assert!(matches!(writer.push_row(1), Err(IndexError::Order { .. })));
+        writer.push_tokens(0, [NameToken::Rare(b"A")].into_iter(), 1).unwrap();
+        let pushed = writer.push_tokens(shared, further.iter().copied(), 2);
+        assert!(matches!(pushed, Err(IndexError::Order { .. })), "{shared} {further:?}");
+    }
 }
 
 #[test]
@@ -126,7 +178,7 @@ fn a_forged_name_longer_than_a_key_is_refused() {
     // Four of these tokens and the blanks between them are three bytes too many.
     for tokens in [3, 4] {
         block.push(tokens);
-        (0..tokens).for_each(|_| write_token(&mut block, &words, &token));
+        (0..tokens).for_each(|_| write_token(&mut block, None, &token));
     }
     // The first name once more, with another token behind it.
     let mut names = Names { words: &words, rest: &block, name: Vec::new(), ends: Vec::new() };
@@ -135,7 +187,7 @@ fn a_forged_name_longer_than_a_key_is_refused() {
     assert!(names.name.len() <= NAME_KEY_BYTES_MAX);
     let mut block = block[..1 + 3 * (token.len() + 4)].to_vec();
     block.push(3 << 4 | 1);
-    write_token(&mut block, &words, &token);
+    write_token(&mut block, None, &token);
     let mut names = Names { words: &words, rest: &block, name: Vec::new(), ends: Vec::new() };
     assert_eq!((names.next(), names.next()), (Some(1), None));
 }

@@ -5,6 +5,7 @@
 //!
 //! Body of the file: the end of each token in the bytes that follow (`u32`), then the tokens' bytes.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::path::Path;
@@ -13,9 +14,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::Result;
 use crate::manifest::FileEntry;
-use crate::names::{shared_tokens, token_ends};
 use crate::sealed::{HEADER_BYTES, Kind, PARAMETERS, SealedFile, SealedWriter};
 use crate::storage::{RealFiles, Storage};
+use crate::tokens::{shared_tokens, token_ends};
 
 /// Tokens of a dictionary at most: all codes of one, two and three bytes.
 pub const WORDS_MAX: usize = 192 + 48 * 256 + 15 * 65_536;
@@ -96,10 +97,8 @@ impl WordCounter {
     /// The dictionary: the most frequent tokens first.
     #[must_use]
     pub fn into_words(self) -> Words {
-        let mut counted: Vec<_> = self.counts.into_iter().filter(|&(_, count)| count >= COUNT_MIN).collect();
-        counted.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        counted.truncate(WORDS_MAX);
-        Words::new(counted.iter().map(|(token, _)| token.as_ref()))
+        let counted: Vec<_> = self.counts.iter().map(|(token, &count)| (token.as_ref(), count)).collect();
+        Words::frequent(&counted).0
     }
 }
 
@@ -112,6 +111,17 @@ pub struct Words {
 }
 
 impl Words {
+    /// The dictionary of distinct tokens that were counted: the most frequent first. And the code of each of them, where it has one.
+    #[must_use]
+    pub fn frequent(counted: &[(&[u8], u32)]) -> (Self, Vec<Option<u32>>) {
+        let mut order: Vec<_> = (0..counted.len()).filter(|&at| counted[at].1 >= COUNT_MIN).collect();
+        order.sort_unstable_by_key(|&at| (Reverse(counted[at].1), counted[at].0));
+        order.truncate(WORDS_MAX);
+        let mut codes = vec![None; counted.len()];
+        order.iter().zip(0..).for_each(|(&at, code)| codes[at] = Some(code));
+        (Self::new(order.iter().map(|&at| counted[at].0)), codes)
+    }
+
     /// A dictionary of these tokens, code 0 first.
     fn new<'a>(tokens: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut words = Self::default();

@@ -2,7 +2,7 @@
 //! that was indexed under a key is recognised by the same key when it is answered.
 
 use crate::cpf::Cpf;
-use crate::name::normalize_into;
+use crate::name::{is_normalized_ascii, normalize_into};
 
 /// The longest name key, in bytes. A question line has at most 65,536 bytes and NFKD makes at most 11 bytes of one, so that no
 /// question reaches this length: cutting a longer cell here changes no answer, only the order among names that agree so far.
@@ -39,8 +39,24 @@ impl<'a> Cell<'a> {
         match self {
             Cell::Integer(number) => Cpf::from_integer(number).ok(),
             // A lossy reading adds only U+FFFD, which no CPF holds: what is not UTF-8 is no CPF.
-            Cell::Text(bytes) => std::str::from_utf8(bytes).ok().and_then(|text| Cpf::parse(text).ok()),
+            Cell::Text(bytes) => Cpf::from_eleven(bytes)
+                .or_else(|| std::str::from_utf8(bytes).ok().and_then(|text| Cpf::parse(text).ok())),
             Cell::Null | Cell::Real(_) | Cell::Blob(_) => None,
+        }
+    }
+
+    /// The normalised name of this cell, as [`Cell::name_key`] writes it into a buffer, which is used only where the name is not normalised
+    /// already; empty where there is no key.
+    pub fn name_key_in<'k>(self, buffer: &'k mut String) -> &'k [u8]
+    where
+        'a: 'k,
+    {
+        match self {
+            Cell::Text(bytes) if bytes.len() <= NAME_KEY_BYTES_MAX && is_normalized_ascii(bytes) => bytes,
+            _ => {
+                self.name_key(buffer);
+                buffer.as_bytes()
+            }
         }
     }
 
@@ -65,7 +81,7 @@ impl<'a> Cell<'a> {
     /// Whether this is a text that is not UTF-8.
     #[must_use]
     pub fn is_invalid_utf8(self) -> bool {
-        matches!(self, Cell::Text(bytes) if std::str::from_utf8(bytes).is_err())
+        matches!(self, Cell::Text(bytes) if !bytes.is_ascii() && std::str::from_utf8(bytes).is_err())
     }
 }
 
@@ -92,7 +108,9 @@ mod tests {
             let found = cell.name_key(&mut key);
             assert_eq!(key, expected);
             assert_eq!(found == NameKey::Empty, expected.is_empty());
+            assert_eq!(cell.name_key_in(&mut key), expected.as_bytes());
         }
+        check(Cell::Text(b"JOSE DA SILVA"), "JOSE DA SILVA");
         check(Cell::Text("José".as_bytes()), "JOSE");
         check(Cell::Text(b"ANA\xff\xfeLIMA"), "ANA LIMA");
         check(Cell::Integer(-12), "12");
@@ -109,5 +127,7 @@ mod tests {
         assert_eq!(key.len(), NAME_KEY_BYTES_MAX);
         Cell::Text(format!("A{}", "Ø".repeat(NAME_KEY_BYTES_MAX)).as_bytes()).name_key(&mut key);
         assert_eq!(key.len(), NAME_KEY_BYTES_MAX - 1);
+        let plain = vec![b'A'; NAME_KEY_BYTES_MAX + 1];
+        assert_eq!(Cell::Text(&plain).name_key_in(&mut key).len(), NAME_KEY_BYTES_MAX);
     }
 }

@@ -63,6 +63,11 @@ impl Cpf {
         Self::from_digits(number, digits)
     }
 
+    /// Reads eleven ASCII digits and nothing else, which nearly all cells are; `None` for any other text, which may be a CPF all the same.
+    pub(crate) fn from_eleven(text: &[u8]) -> Option<Self> {
+        Self::from_digits(eleven_digits(text)?, DIGITS).ok()
+    }
+
     /// Reads the text of a JSON number: digits alone, so neither a sign nor a fraction nor an exponent.
     ///
     /// # Errors
@@ -260,6 +265,7 @@ mod tests {
             let cpf = Cpf::parse(&format!("{number:011}")).unwrap();
             prop_assert_eq!(Cpf::parse(&cpf.to_string()), Ok(cpf));
             prop_assert_eq!(cpf.number(), number);
+            prop_assert_eq!(Cpf::from_eleven(&cpf.digits()), Some(cpf));
         }
 
         #[test]
@@ -267,6 +273,7 @@ mod tests {
             let kept: String = text.chars().filter(|c| !matches!(c, '.' | '-' | '/') && !c.is_whitespace()).collect();
             let digits = kept.bytes().all(|b| b.is_ascii_digit()) && (1..=11).contains(&kept.len());
             let parsed = Cpf::parse(&text);
+            prop_assert!(Cpf::from_eleven(text.as_bytes()).is_none_or(|eleven| Ok(eleven) == parsed));
             prop_assert!(digits || parsed.is_err());
             if digits && kept.len() == 11 {
                 let digits = parsed.unwrap().digits();

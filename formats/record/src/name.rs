@@ -110,7 +110,7 @@ fn is_apostrophe(c: char) -> bool {
 }
 
 /// Upper case ASCII letters and digits with single blanks between them: what normalisation would not change.
-fn is_normalized_ascii(name: &[u8]) -> bool {
+pub(crate) fn is_normalized_ascii(name: &[u8]) -> bool {
     let (Some(&first), Some(&last)) = (name.first(), name.last()) else { return true };
     // Neither loop ends early, so that both go many bytes at a time.
     let kept = name.iter().fold(true, |kept, byte| kept & is_kept(*byte));

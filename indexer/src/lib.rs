@@ -8,14 +8,17 @@ pub mod args;
 mod anomaly;
 mod batch;
 mod build;
+mod cluster;
 mod held;
 mod merge;
+mod packed;
 mod progress;
 mod ranges;
 mod run;
 mod scan;
 mod stats;
 mod verify;
+mod window;
 
 pub use build::{BuildError, BuildPlan, MEMORY_MIN, Summary, build, build_with};
 pub use progress::{Progress, Silent};

@@ -6,7 +6,7 @@ mod open;
 mod table;
 
 pub use open::{Access, open};
-pub use table::{Table, TableName, cell};
+pub use table::{Table, TableCopy, TableName, cell};
 
 /// Why a registry cannot be read.
 #[derive(Debug, thiserror::Error)]

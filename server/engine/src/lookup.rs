@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use balcao_index::Part;
+use balcao_index::{Part, cluster_rowid};
 use balcao_wire::limits::REPLY_BYTES_MAX;
 use balcao_wire::{Code, Cursor, Fault, Id, Key, Lookup, Match, RowsWriter};
 
@@ -18,6 +18,7 @@ pub struct Plan<'a> {
     page: Range<u64>,
     total: u64,
     next: Option<Cursor>,
+    contiguous: bool,
 }
 
 impl Plan<'_> {
@@ -25,6 +26,12 @@ impl Plan<'_> {
     #[must_use]
     pub fn rows(&self) -> usize {
         (self.page.end - self.page.start) as usize
+    }
+
+    /// Whether the rows of the page lie side by side in the copy of the rows: one descent and a walk, however many they are.
+    #[must_use]
+    pub fn is_contiguous(&self) -> bool {
+        self.contiguous
     }
 }
 
@@ -53,7 +60,8 @@ impl Snapshot {
             question: lookup.key.fingerprint(),
             position: end,
         });
-        Ok(Plan { key: &lookup.key, part, page: ranks.start + start..ranks.start + end, total, next })
+        let contiguous = part == Part::Name && self.cluster.is_some();
+        Ok(Plan { key: &lookup.key, part, page: ranks.start + start..ranks.start + end, total, next, contiguous })
     }
 
     /// Fetches the rows of a plan and appends the reply.
@@ -84,7 +92,12 @@ impl Snapshot {
 
     fn try_write_page(&self, plan: &Plan<'_>, id: &Id, out: &mut Vec<u8>, bytes_max: usize) -> Result<(), RowError> {
         let mut rows = RowsWriter::begin(out, id);
-        if !plan.page.is_empty() {
+        if plan.page.is_empty() {
+            // Nobody is asked for no rows.
+        } else if let Some(copy) = self.cluster.as_ref().filter(|_| plan.contiguous) {
+            let first = cluster_rowid(plan.page.start);
+            copy.reader()?.write_run(first, plan.rows(), plan.key, &mut rows, bytes_max)?;
+        } else {
             // A page has at most a thousand rowids; most have one, and then this takes no memory from the heap.
             let mut one = [0];
             let many: Vec<i64>;

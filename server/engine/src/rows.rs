@@ -1,17 +1,18 @@
 //! `RowStore`: rows by rowid, straight from SQLite into a reply.
 //!
-//! Each row is checked before it is written: its key must be the one that was asked for.
+//! Each row is checked before it is written: its key must be the one that was asked for. The indexed table is one such store; the copy of
+//! its rows in the order of their names, where the index has one, is another.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use balcao_index::{IndexError, SourceError, SourceStamp};
-use balcao_registry::{Access, RegistryError, Table, cell, open};
+use balcao_index::{CLUSTER_TABLE, IndexError, SourceError, SourceStamp};
+use balcao_registry::{Access, RegistryError, Table, TableCopy, cell, open};
 use balcao_wire::{Key, Match, RowWriter, RowsWriter};
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, Row};
 
 use crate::snapshot::OpenError;
 
@@ -24,6 +25,8 @@ pub(crate) enum RowError {
     Registry(#[from] RegistryError),
     #[error("row {rowid} is in the index and not in the table")]
     Gone { rowid: i64 },
+    #[error("the copy of the rows lacks some of the rows from {first} to {last}")]
+    Lacking { first: i64, last: i64 },
     #[error("row {rowid} does not carry the key that the index gives it")]
     OtherKey { rowid: i64 },
     #[error(transparent)]
@@ -43,7 +46,7 @@ impl From<rusqlite::Error> for RowError {
     }
 }
 
-/// The rows of the indexed table.
+/// The rows of one table: of the indexed one, asked for one by one, or of its copy, asked for by runs.
 #[derive(Debug)]
 pub(crate) struct RowStore {
     db: PathBuf,
@@ -59,12 +62,22 @@ pub(crate) struct RowStore {
 }
 
 impl RowStore {
+    /// The indexed table in the database at `db`, for [`RowReader::write`].
     pub(crate) fn new(db: &Path, table: Table) -> Result<Self, OpenError> {
+        Self::with_sql(db, table.row_sql(), table)
+    }
+
+    /// The copy of `table` in the file at `copy`, for [`RowReader::write_run`].
+    pub(crate) fn of_copy(copy: &Path, table: Table) -> Result<Self, OpenError> {
+        Self::with_sql(copy, TableCopy::new(&table, CLUSTER_TABLE).run_sql(), table)
+    }
+
+    fn with_sql(db: &Path, sql: String, table: Table) -> Result<Self, OpenError> {
         let store = Self {
             db: db.to_owned(),
             file: File::open(db).map_err(SourceError::from)?,
             stamp: SourceStamp::read(db)?,
-            sql: table.row_sql(),
+            sql,
             names: table.columns.iter().map(|name| RowWriter::encode_name(name)).collect(),
             table,
             idle: Mutex::default(),
@@ -148,41 +161,78 @@ impl RowReader<'_> {
         bytes_max: usize,
     ) -> Result<(), RowError> {
         let Some(connection) = &self.connection else { return Err(RowError::TooLong) };
-        // What is longer than the whole room cannot fit, and SQLite would copy it into memory before anybody could see how long it is.
-        let room = bytes_max.saturating_sub(rows.bytes());
-        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::try_from(room).unwrap_or(i32::MAX))?;
+        limit_values(connection, rows, bytes_max)?;
         let mut statement = connection.prepare_cached(&self.store.sql)?;
-        let table = &self.store.table;
         for &rowid in rowids {
             let mut found = statement.query([rowid])?;
             let row = found.next()?.ok_or(RowError::Gone { rowid })?;
-            let (cpf, name) = (cell(row.get_ref(table.cpf_at)?), cell(row.get_ref(table.name_at)?));
-            let same = match asked {
-                Key::Cpf(asked) => cpf.cpf() == Some(*asked),
-                Key::Name { r#match, name: asked } => {
-                    name.name_key(&mut self.key);
-                    match r#match {
-                        Match::Exact => *self.key == **asked,
-                        Match::Prefix => self.key.starts_with(&**asked),
-                    }
-                }
-            };
-            if !same {
-                return Err(RowError::OtherKey { rowid });
-            }
-            let mut room = bytes_max.saturating_sub(rows.bytes());
-            let mut writer = rows.row();
-            for (at, name) in self.store.names.iter().enumerate() {
-                let value = row.get_ref(at)?;
-                room = room.checked_sub(bytes_at_least(value, room)).ok_or(RowError::TooLong)?;
-                write_value(writer.name(name), value);
-            }
-            writer.finish();
-            if rows.bytes() > bytes_max {
-                return Err(RowError::TooLong);
-            }
+            self.store.write_row(row, asked, &mut self.key, rows, bytes_max)?.ok_or(RowError::OtherKey { rowid })?;
         }
         Ok(())
+    }
+
+    /// As [`RowReader::write`], the `count` rows from rowid `first` on: one descent, and a walk.
+    pub(crate) fn write_run(
+        &mut self,
+        first: i64,
+        count: usize,
+        asked: &Key,
+        rows: &mut RowsWriter<'_>,
+        bytes_max: usize,
+    ) -> Result<(), RowError> {
+        let Some(connection) = &self.connection else { return Err(RowError::TooLong) };
+        limit_values(connection, rows, bytes_max)?;
+        let last = first.saturating_add_unsigned(count as u64).saturating_sub(1);
+        let mut statement = connection.prepare_cached(&self.store.sql)?;
+        let mut found = statement.query([first, last])?;
+        for rowid in first..=last {
+            let row = found.next()?.ok_or(RowError::Lacking { first, last })?;
+            self.store.write_row(row, asked, &mut self.key, rows, bytes_max)?.ok_or(RowError::OtherKey { rowid })?;
+        }
+        Ok(())
+    }
+}
+
+/// What is longer than the whole room cannot fit, and SQLite would copy it into memory before anybody could see how long it is.
+fn limit_values(connection: &Connection, rows: &RowsWriter<'_>, bytes_max: usize) -> Result<(), RowError> {
+    let room = bytes_max.saturating_sub(rows.bytes());
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::try_from(room).unwrap_or(i32::MAX))?;
+    Ok(())
+}
+
+impl RowStore {
+    /// Writes a row that carries `asked`; writes nothing and returns `None` where it carries another key.
+    fn write_row(
+        &self,
+        row: &Row<'_>,
+        asked: &Key,
+        key: &mut String,
+        rows: &mut RowsWriter<'_>,
+        bytes_max: usize,
+    ) -> Result<Option<()>, RowError> {
+        let (cpf, name) = (cell(row.get_ref(self.table.cpf_at)?), cell(row.get_ref(self.table.name_at)?));
+        let same = match asked {
+            Key::Cpf(asked) => cpf.cpf() == Some(*asked),
+            Key::Name { r#match, name: asked } => {
+                name.name_key(key);
+                match r#match {
+                    Match::Exact => **key == **asked,
+                    Match::Prefix => key.starts_with(&**asked),
+                }
+            }
+        };
+        if !same {
+            return Ok(None);
+        }
+        let mut room = bytes_max.saturating_sub(rows.bytes());
+        let mut writer = rows.row();
+        for (at, name) in self.names.iter().enumerate() {
+            let value = row.get_ref(at)?;
+            room = room.checked_sub(bytes_at_least(value, room)).ok_or(RowError::TooLong)?;
+            write_value(writer.name(name), value);
+        }
+        writer.finish();
+        if rows.bytes() > bytes_max { Err(RowError::TooLong) } else { Ok(Some(())) }
     }
 }
 

@@ -14,10 +14,11 @@ use balcao_index::{
 };
 use balcao_record::NORMALIZATION_VERSION;
 use balcao_registry::{Access, RegistryError, Table, TableName, open};
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use serde::Serialize;
 
 use crate::anomaly::Anomaly;
+use crate::cluster::Cluster;
 use crate::held::HeldFile;
 use crate::keys::{NameKeys, Numbers};
 use crate::merge::{Merge, bounds};
@@ -42,6 +43,8 @@ pub struct BuildPlan {
     pub shards: Option<NonZero<usize>>,
     /// Bytes of memory to stay within, at least [`MEMORY_MIN`].
     pub memory: u64,
+    /// Whether to write the rows once more, in the order of their names.
+    pub cluster: bool,
 }
 
 /// What was built.
@@ -57,8 +60,11 @@ pub struct Summary {
     pub name_rows: u64,
     /// Anomalies by kind.
     pub anomalies: BTreeMap<String, u64>,
-    /// Bytes of the generation's files, the manifest not counted.
+    /// Bytes of the index's files; neither the manifest is counted nor the copy of the rows.
     pub bytes: u64,
+    /// Bytes of the copy of the rows in the order of their names, where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_bytes: Option<u64>,
     /// Bytes that went through the spill file.
     pub spilled_bytes: u64,
     /// Seconds from the first look at the database to publication.
@@ -81,6 +87,30 @@ pub enum BuildError {
     /// Runs cannot be spilled.
     #[error("{}", spill_message(.0))]
     Spill(io::Error),
+    /// The copy of the rows cannot be written.
+    #[error("{}", copy_message(.0))]
+    Cluster(rusqlite::Error),
+    /// The copy of the rows has no room.
+    #[error(
+        "the copy of the rows in the order of their names takes about {} MiB, and {} MiB are free in the index's folder; free some space, or \
+         build without --cluster",
+        needed.div_ceil(1 << 20),
+        free >> 20
+    )]
+    ClusterSpace {
+        /// Bytes that it takes, about.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// A row that was read is not found again.
+    #[error(
+        "the database is damaged: row {rowid} was read, and is not found again; check it with `PRAGMA integrity_check`"
+    )]
+    Lost {
+        /// The row.
+        rowid: i64,
+    },
     /// Someone wrote to the database during the build, or moved it.
     #[error(
         "the database changed while it was read, or was moved, replaced or removed; stop what does so and build again"
@@ -157,7 +187,7 @@ pub fn build_with(
     let range = span.map_or(RowidRange { min: 0, max: 0 }, |(min, max)| RowidRange { min, max });
     let shards = plan.shards.map_or(threads, NonZero::get);
     let writer = Writer { generation: &generation, storage, range, shards, threads, memory: plan.memory, progress };
-    let manifest = writer.write(
+    let mut manifest = writer.write(
         scanned,
         Source {
             table: table.name.clone(),
@@ -166,6 +196,14 @@ pub fn build_with(
             file: SourceFile { content: Some(content), ..source_file.clone() },
         },
     )?;
+    if plan.cluster {
+        let cluster = Cluster { table: &table, memory: plan.memory, progress };
+        let write = || {
+            let mut connections = connect(held.path(), threads + 1)?;
+            cluster.write(&mut connections, storage, &generation, &manifest)
+        };
+        manifest.cluster = Some(write().map_err(|error| explain(&held, error))?);
+    }
     if !held.is_untouched() || !SourceFile::read(held.path())?.fits(&source_file) {
         return Err(BuildError::Changed);
     }
@@ -175,7 +213,8 @@ pub fn build_with(
         rows: manifest.rows,
         cpf_rows: manifest.cpf_rows,
         name_rows: manifest.name_rows,
-        bytes: manifest.files().map(|file| file.bytes).sum(),
+        bytes: manifest.index_bytes(),
+        cluster_bytes: manifest.cluster.map(|cluster| cluster.file.bytes),
         anomalies: manifest.anomalies,
         generation: manifest.generation,
         spilled_bytes,
@@ -186,9 +225,21 @@ pub fn build_with(
 /// What SQLite cannot make sense of in a file that somebody changes is no damage of the file.
 fn explain(held: &HeldFile, error: BuildError) -> BuildError {
     match error {
-        BuildError::Registry(_) | BuildError::Disorder if !held.is_untouched() => BuildError::Changed,
+        BuildError::Registry(_) | BuildError::Disorder | BuildError::Lost { .. } if !held.is_untouched() => {
+            BuildError::Changed
+        }
         error => error,
     }
+}
+
+/// What SQLite says of the copy, and what to do.
+fn copy_message(error: &rusqlite::Error) -> String {
+    let remedy = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "free some space and build again, or build without --cluster",
+        Some(ErrorCode::TooBig) => "a row is too long for a copy; build without --cluster",
+        _ => "check the disk and build again, or build without --cluster",
+    };
+    format!("cannot write the copy of the rows in the order of their names: {error}; {remedy}")
 }
 
 /// Opens a connection for each thread, all within one state of the database.
@@ -257,6 +308,7 @@ impl Writer<'_> {
             cpf,
             names,
             anomalies_file,
+            cluster: None,
         })
     }
 

@@ -31,6 +31,9 @@ pub struct Stats {
     pub bytes_total: u64,
     /// Bytes of all parts for each row of the table.
     pub bytes_per_row: f64,
+    /// Bytes of the copy of the rows in the order of their names, which is no part of the index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_bytes: Option<u64>,
 }
 
 /// Reads what the current generation of the folder `index` holds.
@@ -62,5 +65,6 @@ pub fn stats(index: &Path) -> Result<Stats, IndexError> {
         bytes,
         bytes_total,
         bytes_per_row: bytes_total as f64 / manifest.rows.max(1) as f64,
+        cluster_bytes: manifest.cluster.as_ref().map(|cluster| cluster.file.bytes),
     })
 }

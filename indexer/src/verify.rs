@@ -12,12 +12,16 @@ use balcao_registry::{RegistryError, Table, TableName, cell};
 use rusqlite::Connection;
 
 use crate::build::{BuildError, connect};
+use crate::cluster::Cluster;
 use crate::held::HeldFile;
 use crate::progress::Progress;
 use crate::ranges::Ranges;
 
 /// Rows between two looks at whether another thread is idle.
 const ROWS_BETWEEN_SHARING: u64 = 256;
+
+/// Memory to compare the copy of the rows within.
+const CLUSTER_MEMORY: u64 = 256 << 20;
 
 /// Why an index does not hold.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +49,12 @@ pub enum VerifyError {
         rowid: i64,
         /// `CPF` or `name`.
         key: &'static str,
+    },
+    /// The copy of the rows does not hold what the table does.
+    #[error("the copy of the rows differs from the table at rank {rank} by name; build the index again")]
+    Copy {
+        /// The rank.
+        rank: u64,
     },
     /// More or fewer rows than the index says.
     #[error("the table has {found} rows with a {key}, the index has {expected}; build the index again")]
@@ -120,6 +130,10 @@ fn verify_database(generation: &Generation, db: &Path, progress: &dyn Progress) 
         if found != expected {
             return Err(VerifyError::Count { key, found, expected });
         }
+    }
+    if manifest.cluster.is_some() {
+        let cluster = Cluster { table: &table, memory: CLUSTER_MEMORY, progress };
+        cluster.verify(&mut connect(db, threads + 1)?, generation)?;
     }
     if !held.is_untouched() || !SourceFile::read(db)?.fits(indexed) {
         return Err(BuildError::Changed.into());

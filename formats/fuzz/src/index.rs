@@ -104,6 +104,7 @@ impl Table {
             cpf,
             names,
             anomalies_file: build.anomalies()?.finish()?,
+            cluster: None,
         };
         build.check(&manifest)?;
         build.publish(&manifest)

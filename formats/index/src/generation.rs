@@ -95,6 +95,9 @@ impl Generation {
         })?;
         let generation = Self { folder: folder.to_owned(), manifest, tag, words, cpf, names };
         generation.check_counts()?;
+        if let Some(cluster) = &generation.manifest.cluster {
+            cluster.check_at_open(folder)?;
+        }
         Ok(generation)
     }
 
@@ -108,6 +111,12 @@ impl Generation {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The copy of the rows in the order of their names, where there is one.
+    #[must_use]
+    pub fn cluster(&self) -> Option<PathBuf> {
+        self.manifest.cluster.as_ref().map(|cluster| self.folder.join(&cluster.file.name))
     }
 
     /// A number that no other generation has.

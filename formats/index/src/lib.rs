@@ -20,12 +20,14 @@ mod rowids;
 mod tokens;
 mod words;
 
+mod cluster;
 mod generation;
 mod manifest;
 mod publish;
 mod source;
 mod verify;
 
+pub use cluster::{CLUSTER_FILE, CLUSTER_FIRST_ROWID, CLUSTER_TABLE, ClusterEntry, cluster_rowid};
 pub use cpf::{CpfShardWriter, cpf_code};
 pub use error::{IndexError, Result};
 pub use fault::{catch_map_faults, map_faults};

@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use balcao_record::NORMALIZATION_VERSION;
 
+use crate::cluster::ClusterEntry;
 use crate::error::{IndexError, Result};
 use crate::source::Source;
 
@@ -78,13 +79,24 @@ pub struct Manifest {
     pub names: Vec<ShardEntry>,
     /// The list of anomalies.
     pub anomalies_file: FileEntry,
+    /// The copy of the rows in the order of their names, where one was built. Readers of before there was this member pass over it, and fetch
+    /// every row from the database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterEntry>,
 }
 
 impl Manifest {
     /// Every file that the manifest vouches for.
     pub fn files(&self) -> impl Iterator<Item = &FileEntry> {
         let shards = self.cpf.iter().chain(&self.names).flat_map(|shard| [&shard.keys, &shard.rows]);
-        shards.chain([&self.words, &self.anomalies_file])
+        shards.chain([&self.words, &self.anomalies_file]).chain(self.cluster.as_ref().map(|cluster| &cluster.file))
+    }
+
+    /// Bytes of the index itself: all files but the copy of the rows.
+    #[must_use]
+    pub fn index_bytes(&self) -> u64 {
+        let copy = self.cluster.as_ref().map_or(0, |cluster| cluster.file.bytes);
+        self.files().map(|file| file.bytes).sum::<u64>() - copy
     }
 
     /// The manifest's text.
@@ -217,6 +229,7 @@ pub(crate) mod tests {
             cpf: vec![ShardEntry { keys: entry("a"), rows: entry("b") }],
             names: Vec::new(),
             anomalies_file: entry("anomalies.csv"),
+            cluster: None,
         }
     }
 
@@ -245,6 +258,24 @@ pub(crate) mod tests {
         // Present, and none: damaged.
         let line = with.lines().next().unwrap().replace("000000000000fff0", "here") + "\n";
         assert!(matches!(Manifest::parse(&with_checksum(&line)), Err(IndexError::Damaged { .. })));
+    }
+
+    #[test]
+    fn the_copy_of_the_rows_may_be_missing() {
+        let without = example();
+        assert!(!without.to_text().unwrap().contains("cluster"));
+        let file = FileEntry { name: "cluster.db".to_owned(), bytes: 5, checksum: 1 };
+        let with = Manifest { cluster: Some(ClusterEntry { file, sample: 2 }), ..example() };
+        let text = with.to_text().unwrap();
+        let member =
+            r#","cluster":{"name":"cluster.db","bytes":5,"checksum":"0000000000000001","sample":"0000000000000002"}}"#;
+        assert!(text.contains(member), "{text}");
+        assert_eq!(Manifest::parse(&text).unwrap(), with);
+        assert_eq!(with.files().count(), without.files().count() + 1);
+        assert_eq!(with.index_bytes(), without.index_bytes());
+        let mut outside = with;
+        outside.cluster.as_mut().unwrap().file.name = "../cluster.db".to_owned();
+        assert!(matches!(Manifest::parse(&outside.to_text().unwrap()), Err(IndexError::Damaged { .. })));
     }
 
     #[test]

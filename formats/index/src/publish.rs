@@ -107,12 +107,20 @@ impl<'a> Build<'a> {
     }
 
     /// Opens what was written as a server would, and compares the checksum of every page: what did not reach the disk whole is not
-    /// published.
+    /// published. The checksum of a copy of the rows is that of what was read back already.
     ///
     /// # Errors
     /// [`IndexError::Damaged`].
     pub fn check(&self, manifest: &Manifest) -> Result<()> {
-        crate::verify::check_files(&Generation::open_unpublished(&self.folder(), manifest.clone())?)
+        crate::verify::check_sealed(&self.open(manifest)?)
+    }
+
+    /// Opens what is written so far, as `manifest` says.
+    ///
+    /// # Errors
+    /// As [`Generation::open`].
+    pub fn open(&self, manifest: &Manifest) -> Result<Generation> {
+        Generation::open_unpublished(&self.folder(), manifest.clone())
     }
 
     /// Writes the manifest and makes the generation the current one; then removes all but this and the former one.

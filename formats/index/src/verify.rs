@@ -27,11 +27,20 @@ pub struct Verified {
     pub anomalies: u64,
 }
 
-/// Compares the checksum of every page of every file.
+/// Compares the checksum of every page of every sealed file, and that of the copy of the rows.
 ///
 /// # Errors
 /// [`IndexError::Damaged`] names file and place.
 pub(crate) fn check_files(generation: &Generation) -> Result<()> {
+    check_sealed(generation)?;
+    generation.manifest().cluster.as_ref().map_or(Ok(()), |cluster| cluster.check_content(generation.folder()))
+}
+
+/// Compares the checksum of every page of every sealed file.
+///
+/// # Errors
+/// [`IndexError::Damaged`] names file and place.
+pub(crate) fn check_sealed(generation: &Generation) -> Result<()> {
     let cpf = generation.cpf.iter().flat_map(|ranked| [ranked.shard.file(), ranked.shard.rowids().file()]);
     let names = generation.names.iter().flat_map(|ranked| [ranked.shard.file(), ranked.shard.rowids().file()]);
     // The dictionary was read whole when the generation was opened.

@@ -190,6 +190,7 @@ fn write_index(index: &Path) {
         cpf: cpf.collect(),
         names: names.collect(),
         anomalies_file,
+        cluster: None,
     };
     build.check(&manifest).unwrap();
     build.publish(&manifest).unwrap();

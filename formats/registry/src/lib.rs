@@ -9,7 +9,7 @@ mod tree;
 
 pub use open::{Access, open};
 pub use record::{Record, Values};
-pub use table::{Table, TableName, cell};
+pub use table::{Table, TableCopy, TableName, cell};
 pub use tree::{Lost, Place, Rows, Tree};
 
 /// Why a registry cannot be read.

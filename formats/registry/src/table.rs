@@ -98,6 +98,52 @@ impl Table {
     }
 }
 
+/// Another table with the same columns in their order, without types: what is put in comes out again, an integer as an integer and a text with
+/// its bytes. Its rowids are those that SQLite gives: 1, 2, 3 …
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableCopy {
+    name: String,
+    columns: Vec<String>,
+    rowid: &'static str,
+}
+
+impl TableCopy {
+    /// A copy of `table`, named `name`.
+    #[must_use]
+    pub fn new(table: &Table, name: &str) -> Self {
+        Self { name: name.to_owned(), columns: table.columns.clone(), rowid: table.rowid }
+    }
+
+    /// SQL that makes the table.
+    #[must_use]
+    pub fn create_sql(&self) -> String {
+        format!("CREATE TABLE {}({})", quote(&self.name), self.list())
+    }
+
+    /// SQL that puts a row behind all others, its values as parameters.
+    #[must_use]
+    pub fn append_sql(&self) -> String {
+        let values = vec!["?"; self.columns.len()].join(", ");
+        format!("INSERT INTO {}({}) VALUES ({values})", quote(&self.name), self.list())
+    }
+
+    /// SQL for rowid and every column of all rows, in order.
+    #[must_use]
+    pub fn scan_sql(&self) -> String {
+        format!("SELECT {0}, {1} FROM {2} ORDER BY {0}", self.rowid, self.list(), quote(&self.name))
+    }
+
+    /// SQL for every column of the row with rowid `?1`.
+    #[must_use]
+    pub fn row_sql(&self) -> String {
+        format!("SELECT {} FROM {} WHERE {} = ?1", self.list(), quote(&self.name), self.rowid)
+    }
+
+    fn list(&self) -> String {
+        self.columns.iter().map(|column| quote(column)).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// A value of SQLite as a cell.
 #[must_use]
 pub fn cell(value: ValueRef<'_>) -> Cell<'_> {
@@ -147,6 +193,33 @@ mod tests {
         describe("create table t(id integer primary key, cpf, nome)", "t").unwrap();
         let generated = describe("create table t(cpf, nome, n generated always as (lower(nome)))", "t").unwrap();
         assert_eq!(generated.columns.len(), 3);
+    }
+
+    #[test]
+    fn a_copy_takes_every_value_as_it_is() {
+        let connection = Connection::open_in_memory().unwrap();
+        let sql = "CREATE TABLE t(rowid text, \"c\"\"pf\" integer, nome real, g generated always as (nome))";
+        connection.execute_batch(sql).unwrap();
+        let wanted = TableName { table: "t".into(), cpf_column: "c\"pf".into(), name_column: "nome".into() };
+        let copy = TableCopy::new(&Table::describe(&connection, &wanted).unwrap(), "o \" d");
+        connection.execute_batch(&copy.create_sql()).unwrap();
+        for row in ["'007', 1, 2.0, x'00ff'", "1.0, NULL, '1', CAST(x'ff00' AS TEXT)"] {
+            connection.execute(&copy.append_sql().replace("?, ?, ?, ?", row), []).unwrap();
+        }
+        let all = |sql: &str| {
+            let mut statement = connection.prepare(sql).unwrap();
+            let columns = statement.column_count();
+            let row = |row: &rusqlite::Row<'_>| {
+                Ok((0..columns).map(|at| format!("{:?}", row.get_ref(at).unwrap())).collect::<Vec<_>>())
+            };
+            statement.query_map([], row).unwrap().collect::<Result<Vec<_>, _>>().unwrap()
+        };
+        let first = ["Text([48, 48, 55])", "Integer(1)", "Real(2.0)", "Blob([0, 255])"];
+        let second = ["Real(1.0)", "Null", "Text([49])", "Text([255, 0])"];
+        assert_eq!(all(&copy.row_sql().replace("?1", "1")), [first]);
+        assert_eq!(all(&copy.row_sql().replace("?1", "2")), [second]);
+        let scanned: Vec<_> = all(&copy.scan_sql()).into_iter().map(|row| row[0].clone()).collect();
+        assert_eq!(scanned, ["Integer(1)", "Integer(2)"]);
     }
 
     #[test]

@@ -9,8 +9,8 @@
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::RegistryError;
 use crate::record::{Record, varint};
-use crate::{RegistryError, Table};
 
 /// Bytes of the file's header, which the first page begins with.
 const FILE_HEADER_BYTES: usize = 100;
@@ -56,32 +56,37 @@ pub struct Place {
 }
 
 impl Tree {
-    /// How `table` lies in the file that `connection` has open and whose first bytes are `head`; `None` where its rows are not read without SQLite.
+    /// How the table of this name and this many columns lies in the file that `connection` has open and whose first bytes are `head`; `None` where its
+    /// rows are not read without SQLite.
     ///
     /// # Errors
     /// [`RegistryError::Sqlite`].
-    pub fn describe(connection: &Connection, table: &Table, head: &[u8]) -> Result<Option<Self>, RegistryError> {
+    pub fn describe(
+        connection: &Connection,
+        table: &str,
+        columns: usize,
+        head: &[u8],
+    ) -> Result<Option<Self>, RegistryError> {
+        let expected = columns;
         let Some((page_bytes, usable)) = page_size(head) else { return Ok(None) };
         let root: Option<u32> = connection
-            .query_row("SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = ?1", [&table.name], |row| {
+            .query_row("SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = ?1", [table], |row| {
                 row.get(0)
             })
             .optional()?;
         let mut statement = connection.prepare("SELECT type, pk, hidden FROM pragma_table_xinfo(?1)")?;
         let columns = statement
-            .query_map([&table.name], |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
-            })?
+            .query_map([table], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))?
             .collect::<Result<Vec<_>, _>>()?;
         let Some(root) = root else { return Ok(None) };
-        if columns.len() != table.columns.len() || columns.iter().any(|&(_, _, hidden)| hidden != 0) {
+        if columns.len() != expected || columns.iter().any(|&(_, _, hidden)| hidden != 0) {
             return Ok(None);
         }
         let keys: Vec<usize> = (0..columns.len()).filter(|&at| columns[at].1 != 0).collect();
         // A key of one INTEGER column is the rowid unless SQLite made an index for it, as it does for `PRIMARY KEY DESC`.
         let has_index: bool = connection.query_row(
             "SELECT EXISTS (SELECT 1 FROM pragma_index_list(?1) WHERE origin = 'pk')",
-            [&table.name],
+            [table],
             |row| row.get(0),
         )?;
         let alias = match keys[..] {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use rusqlite::types::{Value, ValueRef};
 
 use super::*;
-use crate::{Access, TableName, open};
+use crate::{Access, Table, TableName, open};
 
 /// A file with a table `t`, and how the table lies in it.
 struct Subject {
@@ -41,7 +41,7 @@ impl Subject {
         let name = TableName { table: "t".into(), cpf_column: "c0".into(), name_column: "c1".into() };
         let table = Table::describe(&connection, &name).unwrap();
         let bytes = fs::read(path).unwrap();
-        let tree = Tree::describe(&connection, &table, &bytes).unwrap();
+        let tree = Tree::describe(&connection, &table.name, table.columns.len(), &bytes).unwrap();
         Self { connection, bytes, table, tree }
     }
 

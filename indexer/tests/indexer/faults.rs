@@ -63,7 +63,7 @@ impl Ground {
     fn build<S: Storage>(&self, storage: impl Fn() -> S) -> (S, Result<Summary, BuildError>) {
         let table = TableName { table: "cpf".into(), cpf_column: "cpf".into(), name_column: "nome".into() };
         let (db, shards) = (PathBuf::from(&self.place.db), NonZero::new(self.threads));
-        let plan = BuildPlan { db, index: self.index(), table, shards, memory: self.memory };
+        let plan = BuildPlan { db, index: self.index(), table, shards, memory: self.memory, cluster: false };
         loop {
             let storage = storage();
             match build_with(&plan, shards.unwrap(), &storage, &Silent) {

@@ -77,7 +77,7 @@ impl Before {
     fn build(&self, progress: &dyn Progress) -> Result<Summary, BuildError> {
         let table = TableName { table: "cpf".into(), cpf_column: "cpf".into(), name_column: "nome".into() };
         let (db, index) = (self.db().to_owned(), PathBuf::from(&self.place.index));
-        let plan = BuildPlan { db, index, table, shards: None, memory: MEMORY_MIN };
+        let plan = BuildPlan { db, index, table, shards: None, memory: MEMORY_MIN, cluster: false };
         loop {
             match build(&plan, progress) {
                 // Another test may just be starting a program, and until that has begun it holds what is open here.

@@ -108,8 +108,11 @@ fn a_session_fits_half_its_stack() {
     let (db, index) = (folder.path().join("basecpf.db"), folder.path().join("index"));
     write_registry(&db);
     let table = TableName { table: "cpf".into(), cpf_column: "cpf".into(), name_column: "nome".into() };
-    build(&BuildPlan { db: db.clone(), index: index.clone(), table, shards: None, memory: MEMORY_MIN }, &Silent)
-        .unwrap();
+    build(
+        &BuildPlan { db: db.clone(), index: index.clone(), table, shards: None, memory: MEMORY_MIN, cluster: false },
+        &Silent,
+    )
+    .unwrap();
     let house = start_house(Snapshot::open(&db, &index).unwrap(), 2, 10, IDLE).unwrap();
 
     // A worker that finds no idle connection opens one: opening everything is more than that.

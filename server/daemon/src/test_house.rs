@@ -18,8 +18,11 @@ pub(crate) fn open() -> (TempDir, Arc<House>) {
     let sql = "CREATE TABLE cpf(cpf, nome); INSERT INTO cpf VALUES ('12345678909', 'MARIA DA SILVA');";
     Connection::open(&db).unwrap().execute_batch(sql).unwrap();
     let table = TableName { table: "cpf".into(), cpf_column: "cpf".into(), name_column: "nome".into() };
-    build(&BuildPlan { db: db.clone(), index: index.clone(), table, shards: None, memory: MEMORY_MIN }, &Silent)
-        .unwrap();
+    build(
+        &BuildPlan { db: db.clone(), index: index.clone(), table, shards: None, memory: MEMORY_MIN, cluster: false },
+        &Silent,
+    )
+    .unwrap();
     let house = start_house(Snapshot::open(&db, &index).unwrap(), 1, 10, IDLE).unwrap();
     (folder, house)
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use balcao_index::Part;
+use balcao_index::{Part, cluster_rowid};
 use balcao_wire::limits::REPLY_BYTES_MAX;
 use balcao_wire::{Code, Cursor, Fault, Id, Key, Lookup, Match, RowsWriter};
 
@@ -18,6 +18,7 @@ pub struct Plan<'a> {
     page: Range<u64>,
     total: u64,
     next: Option<Cursor>,
+    contiguous: bool,
 }
 
 impl Plan<'_> {
@@ -25,6 +26,12 @@ impl Plan<'_> {
     #[must_use]
     pub fn rows(&self) -> usize {
         (self.page.end - self.page.start) as usize
+    }
+
+    /// Whether the rows of the page lie side by side in the copy of the rows: one descent and a walk, however many they are.
+    #[must_use]
+    pub fn is_contiguous(&self) -> bool {
+        self.contiguous
     }
 }
 
@@ -53,7 +60,8 @@ impl Snapshot {
             question: lookup.key.fingerprint(),
             position: end,
         });
-        Ok(Plan { key: &lookup.key, part, page: ranks.start + start..ranks.start + end, total, next })
+        let contiguous = part == Part::Name && self.cluster.is_some();
+        Ok(Plan { key: &lookup.key, part, page: ranks.start + start..ranks.start + end, total, next, contiguous })
     }
 
     /// Fetches the rows of a plan and appends the reply.
@@ -84,20 +92,22 @@ impl Snapshot {
 
     fn try_write_page(&self, plan: &Plan<'_>, id: &Id, out: &mut Vec<u8>, bytes_max: usize) -> Result<(), RowError> {
         let mut rows = RowsWriter::begin(out, id);
-        if !plan.page.is_empty() {
-            // A page has at most a thousand rowids; most have one, and then this takes no memory from the heap.
-            let mut one = [0];
-            let many: Vec<i64>;
-            let rowid = |rank| self.generation.rowid(plan.part, rank);
-            let rowids = if plan.rows() == 1 {
-                one[0] = rowid(plan.page.start)?;
-                &one[..]
-            } else {
-                many = plan.page.clone().map(rowid).collect::<Result<_, _>>()?;
-                &many[..]
-            };
-            self.rows.write(rowids, plan.key, &mut rows, bytes_max)?;
-        }
+        let copy = self.cluster.as_ref().filter(|_| plan.contiguous);
+        let rowid = |rank| match copy {
+            Some(_) => Ok(cluster_rowid(rank)),
+            None => self.generation.rowid(plan.part, rank),
+        };
+        // A page has at most a thousand rowids; most have one, and then this takes no memory from the heap.
+        let mut one = [0];
+        let many: Vec<i64>;
+        let rowids = if plan.rows() == 1 {
+            one[0] = rowid(plan.page.start)?;
+            &one[..]
+        } else {
+            many = plan.page.clone().map(rowid).collect::<Result<_, _>>()?;
+            &many[..]
+        };
+        copy.unwrap_or(&self.rows).write(rowids, plan.key, &mut rows, bytes_max)?;
         let warning = matches!(plan.key, Key::Cpf(cpf) if !cpf.has_right_check_digits());
         let next = plan.next.as_ref().map(Cursor::encode);
         rows.finish(plan.total, next.as_deref(), warning);

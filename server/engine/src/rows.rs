@@ -1,18 +1,19 @@
 //! `RowStore`: rows by rowid, straight from the database into a reply: plain ones from its pages, all others through SQLite.
 //!
-//! Each row is checked before it is written: its key must be the one that was asked for.
+//! Each row is checked before it is written: its key must be the one that was asked for. The indexed table is one such store; the copy of
+//! its rows in the order of their names, where the index has one, is another.
 
 use std::cell::RefCell;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use balcao_index::{IndexError, Map, SourceError, SourceStamp};
-use balcao_registry::{Access, Place, RegistryError, Table, Tree, cell, open};
+use balcao_index::{CLUSTER_TABLE, IndexError, Map, SourceError, SourceStamp};
+use balcao_registry::{Access, Place, RegistryError, Table, TableCopy, Tree, cell, open};
 use balcao_wire::{Key, Match, RowWriter, RowsWriter};
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, Row};
 
 use crate::snapshot::OpenError;
 
@@ -44,7 +45,7 @@ impl From<rusqlite::Error> for RowError {
     }
 }
 
-/// The rows of the indexed table.
+/// The rows of one table: of the indexed one, or of its copy.
 #[derive(Debug)]
 pub(crate) struct RowStore {
     db: PathBuf,
@@ -78,17 +79,27 @@ thread_local! {
 }
 
 impl RowStore {
+    /// The indexed table in the database at `db`.
     pub(crate) fn new(db: &Path, table: Table) -> Result<Self, OpenError> {
+        Self::with_sql(db, &table.name.clone(), table.row_sql(), table)
+    }
+
+    /// The copy of `table` in the file at `copy`.
+    pub(crate) fn of_copy(copy: &Path, table: Table) -> Result<Self, OpenError> {
+        Self::with_sql(copy, CLUSTER_TABLE, TableCopy::new(&table, CLUSTER_TABLE).row_sql(), table)
+    }
+
+    fn with_sql(db: &Path, name: &str, sql: String, table: Table) -> Result<Self, OpenError> {
         let file = File::open(db).map_err(SourceError::from)?;
         let map = Map::of(&file).map_err(SourceError::from)?;
         map.advise_random();
         let store = Self {
             db: db.to_owned(),
-            tree: Tree::describe(&open(db, Access::Immutable)?, &table, &map)?,
+            tree: Tree::describe(&open(db, Access::Immutable)?, name, table.columns.len(), &map)?,
             file,
             map,
             stamp: SourceStamp::read(db)?,
-            sql: table.row_sql(),
+            sql,
             names: table.columns.iter().map(|name| RowWriter::encode_name(name)).collect(),
             table,
             idle: Mutex::default(),

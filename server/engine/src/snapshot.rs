@@ -41,6 +41,8 @@ impl Sight {
 pub struct Snapshot {
     pub(crate) generation: Generation,
     pub(crate) rows: RowStore,
+    /// The copy of the rows in the order of their names, where the index has one: names are answered from it.
+    pub(crate) cluster: Option<RowStore>,
     sight: Sight,
     greeting: Greeting,
     /// Its answers are not to be trusted any more, see [`Snapshot::withdraw`].
@@ -148,13 +150,14 @@ impl Snapshot {
             rows: manifest.rows,
             columns: table.columns.clone(),
         };
+        let cluster = generation.cluster().map(|copy| RowStore::of_copy(&copy, table.clone())).transpose()?;
         let rows = RowStore::new(db, table)?;
         // All of it was one file in one state, or it is opened again.
         if SourceStamp::read(db)? != stamp || map_faults() != faults {
             return Err(OpenError::Changing);
         }
         let sight = Sight { published, database: Some(stamp) };
-        Ok(Self { generation, rows, sight, greeting, withdrawn: AtomicBool::new(false), faults })
+        Ok(Self { generation, rows, cluster, sight, greeting, withdrawn: AtomicBool::new(false), faults })
     }
 
     /// Opens the database for `readers` threads at once, before they ask.
@@ -162,9 +165,19 @@ impl Snapshot {
     /// # Errors
     /// [`OpenError::Registry`].
     pub fn reserve_readers(&self, readers: usize) -> Result<(), OpenError> {
-        self.rows.reserve(readers)?;
-        // Opened by its path: it must still be the same file.
-        if self.rows.stamp_now()? == *self.rows.stamp() { Ok(()) } else { Err(OpenError::Changing) }
+        for store in self.stores() {
+            store.reserve(readers)?;
+            // Opened by its path: it must still be the same file.
+            if store.stamp_now()? != *store.stamp() {
+                return Err(OpenError::Changing);
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that rows are read from.
+    fn stores(&self) -> impl Iterator<Item = &RowStore> {
+        self.cluster.iter().chain([&self.rows])
     }
 
     /// Compares the checksum of every page of the index, which otherwise is done at a page's first use. Reads the files, not the maps: damage of what is
@@ -206,10 +219,10 @@ impl Snapshot {
         &self.sight
     }
 
-    /// Whether nobody wrote to the database's file that is open, wherever that lies now: it may have been replaced.
+    /// Whether nobody wrote to the database's file that is open, wherever that lies now: it may have been replaced. Nor to the copy of its rows.
     #[must_use]
     pub fn is_intact(&self) -> bool {
-        self.rows.is_intact()
+        self.stores().all(RowStore::is_intact)
     }
 
     /// Whether a mapped file of this process failed since this was opened.

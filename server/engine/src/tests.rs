@@ -1,6 +1,7 @@
 //! Tests of the engine: a registry in a folder, its index, and one `check` of a question line against the reply it must have.
 
 mod batches;
+mod cluster;
 mod damage;
 mod order;
 mod pager;
@@ -45,7 +46,8 @@ impl Desk {
         Connection::open(&db).unwrap().execute_batch(sql).unwrap();
         let table = TableName { table: table.into(), cpf_column: cpf_column.into(), name_column: name_column.into() };
         let index = folder.path().join("index");
-        let plan = BuildPlan { db: db.clone(), index, table, shards: 3.try_into().ok(), memory: MEMORY_MIN };
+        let plan =
+            BuildPlan { db: db.clone(), index, table, shards: 3.try_into().ok(), memory: MEMORY_MIN, cluster: false };
         build(&plan, &Silent).unwrap();
         let snapshot = Snapshot::open(&db, &plan.index).unwrap();
         Self { folder, table: plan.table, snapshot }
@@ -67,7 +69,7 @@ impl Desk {
     /// Builds another generation and serves it.
     fn rebuild(&mut self) {
         let (db, index, table) = (self.db(), self.index(), self.table.clone());
-        build(&BuildPlan { db, index, table, shards: None, memory: MEMORY_MIN }, &Silent).unwrap();
+        build(&BuildPlan { db, index, table, shards: None, memory: MEMORY_MIN, cluster: false }, &Silent).unwrap();
         self.snapshot = self.reopen().unwrap();
     }
 

@@ -64,7 +64,7 @@ impl Registry {
     pub(crate) fn build_from(&self, db: &Path) {
         let table = TableName { table: "cpf".into(), cpf_column: "cpf".into(), name_column: "nome".into() };
         let (db, index) = (db.to_owned(), self.index().into());
-        build(&BuildPlan { db, index, table, shards: None, memory: MEMORY_MIN }, &Silent).unwrap();
+        build(&BuildPlan { db, index, table, shards: None, memory: MEMORY_MIN, cluster: false }, &Silent).unwrap();
     }
 
     pub(crate) fn folder(&self) -> &Path {

@@ -5,7 +5,7 @@
 mod database;
 mod mixed;
 mod served;
-mod small;
+pub(super) mod small;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -85,7 +85,7 @@ impl Small {
 }
 
 /// A registry of many defects; some rows share their CPF or their name.
-pub(super) fn registry(rows: u64, seed: u64) -> Desk {
+pub(in super::super) fn registry(rows: u64, seed: u64) -> Desk {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("made.db");
     let recipe = Recipe::new(rows, seed, 0.3).unwrap();
@@ -98,7 +98,7 @@ pub(super) fn registry(rows: u64, seed: u64) -> Desk {
 }
 
 /// CPF and name of every row as questions may say them, with their rowid.
-pub(super) fn keys(db: &Path) -> Vec<(i64, Option<String>, Option<String>)> {
+pub(in super::super) fn keys(db: &Path) -> Vec<(i64, Option<String>, Option<String>)> {
     let connection = Connection::open(db).unwrap();
     let mut statement = connection.prepare("SELECT rowid, CAST(cpf AS BLOB), CAST(nome AS BLOB) FROM cpf").unwrap();
     let text = |bytes: Option<Vec<u8>>| bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());

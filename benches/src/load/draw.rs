@@ -52,10 +52,8 @@ pub fn cpfs(db: &Path, count: usize, seed: u64, out: &Path) -> anyhow::Result<us
 /// # Errors
 /// As [`cpfs`].
 pub fn prefixes(db: &Path, count: usize, seed: u64, out: &Path) -> anyhow::Result<usize> {
-    write(
-        out,
-        cells(db, Column::Name, count, seed, beginning)?.into_iter().map(|prefix| prefix_line(&prefix)).collect(),
-    )
+    let lines = cells(db, Column::Name, count, seed, beginning)?.into_iter().map(|prefix| prefix_line(&prefix));
+    write(out, &lines.collect::<Vec<_>>())
 }
 
 /// The same as [`prefixes`] in the same order, as bare text: what a peer is asked for.

@@ -13,7 +13,7 @@ use balcao_registry::{Access, Place, RegistryError, Table, TableCopy, Tree, cell
 use balcao_wire::{Key, Match, RowWriter, RowsWriter};
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode, Row};
+use rusqlite::{Connection, ErrorCode};
 
 use crate::snapshot::OpenError;
 

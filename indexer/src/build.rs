@@ -124,6 +124,12 @@ pub enum BuildError {
     /// SQLite gave rows that are not in the order of their rowids.
     #[error("the database is damaged: its rows are not in order; check it with `PRAGMA integrity_check`")]
     Disorder,
+    /// A page leads nowhere.
+    #[error("the database is damaged: its pages do not lead to all rows; check it with `PRAGMA integrity_check`")]
+    Tree,
+    /// A page of the database could not be read.
+    #[error("a part of the database cannot be read; check the disk, or copy the file from a good one")]
+    Unreadable,
     /// Less memory than a build takes.
     #[error("a build needs at least {} MiB of memory; raise --memory", MEMORY_MIN >> 20)]
     Memory,
@@ -176,7 +182,8 @@ pub fn build_with(
         let scanned = match span {
             Some(span) => {
                 let spill = (storage, &*generation.folder());
-                scan(connections, &table, span, plan.memory, spill, progress).map_err(|error| explain(&held, error))
+                scan(connections, &held, &table, span, plan.memory, spill, progress)
+                    .map_err(|error| explain(&held, error))
             }
             None => Ok((Scanned::empty(), 0)),
         };
@@ -225,7 +232,13 @@ pub fn build_with(
 /// What SQLite cannot make sense of in a file that somebody changes is no damage of the file.
 fn explain(held: &HeldFile, error: BuildError) -> BuildError {
     match error {
-        BuildError::Registry(_) | BuildError::Disorder | BuildError::Lost { .. } if !held.is_untouched() => {
+        BuildError::Registry(_)
+        | BuildError::Disorder
+        | BuildError::Tree
+        | BuildError::Unreadable
+        | BuildError::Lost { .. }
+            if !held.is_untouched() =>
+        {
             BuildError::Changed
         }
         error => error,

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use balcao_index::SourceFile;
+use balcao_index::{Map, SourceFile};
 
 /// A file held open. SQLite opens it by its path, once for each connection, and whoever renames another one into its place, perhaps only for
 /// a moment, could have rows of two files mixed.
@@ -55,6 +55,11 @@ impl HeldFile {
     /// The file's path, without links: what is opened by it later does not follow a link that was turned elsewhere meanwhile.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Its bytes in memory.
+    pub(crate) fn map(&self) -> io::Result<Map> {
+        Map::of(&self.file)
     }
 
     /// The hash of all its bytes: those of one state, where the file is found untouched later.

@@ -4,13 +4,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, path::Path, thread};
 
-use balcao_index::{Storage, TokenTable};
-use balcao_registry::{RegistryError, Table, cell};
-use rusqlite::Connection;
+use balcao_index::{SourceError, Storage, TokenTable, catch_map_faults, map_faults};
+use balcao_registry::{Lost, RegistryError, Table, Tree, cell};
+use rusqlite::{Connection, Statement};
 
 use crate::anomaly::{self, Anomaly};
 use crate::batch::{NameBatch, NumberBatch};
 use crate::build::BuildError;
+use crate::held::HeldFile;
 use crate::progress::Progress;
 use crate::ranges::{Ranges, RowidSpan};
 use crate::run::{Run, SpillFile};
@@ -91,9 +92,10 @@ impl Store<'_> {
     }
 }
 
-/// Scans `table` over `connections`, one thread each. `span` holds the least and the greatest rowid. Spills into `folder`.
+/// Scans `table` in `file` over `connections`, one thread each. `span` holds the least and the greatest rowid. Spills into `folder`.
 pub(crate) fn scan(
     connections: Vec<Connection>,
+    file: &HeldFile,
     table: &Table,
     span: RowidSpan,
     memory: u64,
@@ -103,7 +105,13 @@ pub(crate) fn scan(
     let ranges = Ranges::new(span, connections.len());
     let budget = Budget::new(memory, connections.len());
     let store = Store { budget, storage, folder, resident: AtomicU64::new(0), spill: Mutex::new(None) };
-    let shared = Shared { ranges: &ranges, store: &store, table, span, covered: AtomicU64::new(0), progress };
+    // Through a map a file that is cut short is no error of a read: it is counted, and then nothing that was read is believed.
+    catch_map_faults().map_err(SourceError::Io)?;
+    let faults = map_faults();
+    let map = file.map().map_err(SourceError::Io)?;
+    let tree = Tree::describe(&connections[0], &table.name, table.columns.len(), &map)?;
+    let pages = tree.as_ref().map(|tree| (tree, &*map));
+    let shared = Shared { ranges: &ranges, store: &store, table, pages, span, covered: AtomicU64::new(0), progress };
     let parts: Vec<Result<Scanned, BuildError>> = thread::scope(|scope| {
         let shared = &shared;
         let start =
@@ -113,6 +121,10 @@ pub(crate) fn scan(
         handles.into_iter().map(join).collect()
     });
     let mut whole = Scanned::empty();
+    // Before what they say of rows that may never have been there.
+    if map_faults() != faults {
+        return Err(BuildError::Unreadable);
+    }
     for part in parts {
         whole.add(part?);
     }
@@ -160,6 +172,8 @@ struct Shared<'a> {
     ranges: &'a Ranges,
     store: &'a Store<'a>,
     table: &'a Table,
+    /// How the table lies in the file, and the file, where its rows can be read without SQLite.
+    pages: Option<(&'a Tree, &'a [u8])>,
     span: RowidSpan,
     /// Rowids, not rows, that lie behind the threads.
     covered: AtomicU64,
@@ -186,6 +200,47 @@ fn scan_thread(connection: &Connection, number: usize, shared: &Shared<'_>) -> R
     scanner.finish()
 }
 
+/// The way through one range of rowids.
+struct Walk {
+    start: i64,
+    /// Another thread may take what is far ahead.
+    end: i64,
+    /// The first and the last row.
+    seen: Option<RowidSpan>,
+    /// Up to where the progress was told, and the rows since.
+    reported: i64,
+    since: u64,
+}
+
+impl Walk {
+    /// Whether the row belongs to the range; an error where it is not above the one before.
+    fn takes(&mut self, rowid: i64) -> Result<bool, BuildError> {
+        // The tree of a damaged file is believed: a page that hangs in it twice would give its rows twice.
+        if self.seen.map_or(rowid < self.start, |(_, last)| rowid <= last) {
+            return Err(BuildError::Disorder);
+        }
+        if rowid > self.end {
+            return Ok(false);
+        }
+        self.seen = Some((self.seen.map_or(rowid, |(first, _)| first), rowid));
+        Ok(true)
+    }
+
+    /// Tells of the progress and gives what is far ahead to a thread that has nothing; whether to go on.
+    fn goes_on(&mut self, rowid: i64, shared: &Shared<'_>) -> bool {
+        self.since += 1;
+        if self.since < ROWS_BETWEEN_SHARING {
+            return true;
+        }
+        shared.report(self.since, distance(self.reported, rowid));
+        (self.reported, self.since) = (rowid, 0);
+        if let Some(nearer) = rowid.checked_add(1).and_then(|next| shared.ranges.share(next, self.end)) {
+            self.end = nearer;
+        }
+        !shared.ranges.is_abandoned()
+    }
+}
+
 /// One thread's scan.
 struct Scanner<'a> {
     shared: &'a Shared<'a>,
@@ -210,39 +265,70 @@ impl<'a> Scanner<'a> {
     }
 
     fn scan(&mut self, connection: &Connection) -> Result<(), BuildError> {
-        let mut statement = connection.prepare(&self.shared.table.scan_sql()).map_err(RegistryError::from)?;
-        while let Some((start, mut end)) = self.shared.ranges.next() {
-            let mut rows = statement.query([start, end]).map_err(RegistryError::from)?;
-            let (mut reported, mut since) = (start, 0);
-            let mut seen: Option<RowidSpan> = None;
-            while let Some(row) = rows.next().map_err(RegistryError::from)? {
-                let rowid = row.get_ref(0).and_then(|value| Ok(value.as_i64()?)).map_err(RegistryError::from)?;
-                // SQLite believes the tree of a damaged file: a page that hangs in it twice would give its rows twice.
-                if seen.map_or(rowid < start, |(_, last)| rowid <= last) {
-                    return Err(BuildError::Disorder);
-                }
-                if rowid > end {
-                    break;
-                }
-                seen = Some((seen.map_or(rowid, |(first, _)| first), rowid));
-                let value = |at| row.get_ref(at).map(cell).map_err(RegistryError::from);
-                self.row(rowid, value(1)?, value(2)?)?;
-                since += 1;
-                if since == ROWS_BETWEEN_SHARING {
-                    self.shared.report(since, distance(reported, rowid));
-                    (reported, since) = (rowid, 0);
-                    if self.shared.ranges.is_abandoned() {
-                        return Ok(());
-                    }
-                    if let Some(nearer) = rowid.checked_add(1).and_then(|next| self.shared.ranges.share(next, end)) {
-                        end = nearer;
-                    }
-                }
+        let mut sqlite = connection.prepare(&self.shared.table.scan_sql()).map_err(RegistryError::from)?;
+        while let Some((start, end)) = self.shared.ranges.next() {
+            let mut walk = Walk { start, end, seen: None, reported: start, since: 0 };
+            match self.shared.pages {
+                Some((tree, bytes)) => self.scan_pages(tree, bytes, &mut walk, &mut sqlite)?,
+                None => self.scan_by_sqlite(&mut walk, &mut sqlite)?,
             }
-            self.found.saw(seen);
-            self.shared.report(since, distance(reported, end).wrapping_add(1));
+            if self.shared.ranges.is_abandoned() {
+                return Ok(());
+            }
+            self.found.saw(walk.seen);
+            self.shared.report(walk.since, distance(walk.reported, walk.end).wrapping_add(1));
         }
         Ok(())
+    }
+
+    /// Reads a range from the pages of the file, its odd rows through SQLite.
+    fn scan_pages(
+        &mut self,
+        tree: &Tree,
+        bytes: &[u8],
+        walk: &mut Walk,
+        sqlite: &mut Statement<'_>,
+    ) -> Result<(), BuildError> {
+        let (cpf_at, name_at) = (self.shared.table.cpf_at, self.shared.table.name_at);
+        for row in tree.rows(bytes, walk.start) {
+            // SQLite might find a way on, but then not to all of the rows.
+            let (rowid, record) = row.map_err(|Lost| BuildError::Tree)?;
+            if !walk.takes(rowid)? {
+                break;
+            }
+            match record.and_then(|record| record.value(cpf_at).zip(record.value(name_at))) {
+                Some((cpf, name)) => self.row(rowid, cell(cpf), cell(name))?,
+                None => {
+                    let mut rows = sqlite.query([rowid, rowid]).map_err(RegistryError::from)?;
+                    let row = rows.next().map_err(RegistryError::from)?.ok_or(BuildError::Disorder)?;
+                    self.row_of_sqlite(rowid, row)?;
+                }
+            }
+            if !walk.goes_on(rowid, self.shared) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn scan_by_sqlite(&mut self, walk: &mut Walk, sqlite: &mut Statement<'_>) -> Result<(), BuildError> {
+        let mut rows = sqlite.query([walk.start, walk.end]).map_err(RegistryError::from)?;
+        while let Some(row) = rows.next().map_err(RegistryError::from)? {
+            let rowid = row.get_ref(0).and_then(|value| Ok(value.as_i64()?)).map_err(RegistryError::from)?;
+            if !walk.takes(rowid)? {
+                break;
+            }
+            self.row_of_sqlite(rowid, row)?;
+            if !walk.goes_on(rowid, self.shared) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn row_of_sqlite(&mut self, rowid: i64, row: &rusqlite::Row<'_>) -> Result<(), BuildError> {
+        let value = |at| row.get_ref(at).map(cell).map_err(RegistryError::from);
+        self.row(rowid, value(1)?, value(2)?)
     }
 
     fn row(

@@ -176,7 +176,7 @@ impl Tree {
     }
 }
 
-/// The tree cannot be followed further: SQLite is to go on behind the last row.
+/// The tree cannot be followed further: the file is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost;
 

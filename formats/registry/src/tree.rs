@@ -133,6 +133,12 @@ impl Tree {
         bytes.get(place.page + cell).copied().unwrap_or(0)
     }
 
+    /// Where a page of rows lies in the file: its first byte, and how many there are.
+    #[must_use]
+    pub fn extent(&self, place: Place) -> (u64, usize) {
+        (place.page as u64, self.page_bytes)
+    }
+
     /// Copies the row at `place` into `room` and reads it there: the file may be written to at any moment. `None`: ask SQLite.
     #[must_use]
     pub fn record<'r>(&self, bytes: &[u8], place: Place, rowid: i64, room: &'r mut Vec<u8>) -> Option<Record<'r>> {

@@ -1,19 +1,19 @@
 //! The desk: decides which lane a request takes, and answers those of the cheap one.
 //!
-//! Cheap is what is bounded and touches few pages: everything that needs at most [`INLINE_ROWS_MAX`] rows of [`INLINE_BYTES_MAX`] bytes. It is answered
+//! Cheap is what is bounded and waits for nothing: everything that needs at most [`SHORT_ROWS_MAX`] rows of [`INLINE_BYTES_MAX`] bytes which are in memory. It is answered
 //! in the session. The rest goes to the bounded queues of the query threads, so that it holds up neither what stands behind it nor other
-//! connections: pages of up to [`SHORT_ROWS_MAX`] rows into one, longer ones and batches into the other.
+//! connections: what is short but has to come from the disk, or is one of many, into one, long pages and batches into the other.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use balcao_engine::{Answer, Snapshot};
+use balcao_engine::{Answer, Plan, Snapshot};
 use balcao_wire::{Code, Fault, Operation, Request, write_fault, write_stats};
 
 use crate::conversation::{Desk, Outcome, Ticket};
-use crate::limits::{INLINE_BYTES_MAX, INLINE_ROWS_MAX, SHORT_ROWS_MAX};
+use crate::limits::{INLINE_BYTES_MAX, ROWS_A_READ_MAX, SHORT_ROWS_MAX};
 use crate::mailbox::Mailbox;
 use crate::queries::{Asked, Lane, Query, no_room};
 use crate::serve::House;
@@ -25,12 +25,15 @@ pub(crate) struct SessionDesk<'a> {
     snapshot: Arc<Snapshot>,
     /// When the line that is answered next was read, or the one before it was answered.
     since: Cell<Instant>,
+    /// Rows of pages that may still be answered in the session.
+    rows_left: Cell<usize>,
 }
 
 impl<'a> SessionDesk<'a> {
     /// The desk of the session with this mailbox, serving what is served now.
     pub(crate) fn new(house: &'a House, mailbox: &'a Arc<Mailbox>) -> Self {
-        Self { house, mailbox, snapshot: house.snapshot(), since: Cell::new(Instant::now()) }
+        let (since, rows_left) = (Cell::new(Instant::now()), Cell::new(ROWS_A_READ_MAX));
+        Self { house, mailbox, snapshot: house.snapshot(), since, rows_left }
     }
 }
 
@@ -42,6 +45,7 @@ impl Desk for SessionDesk<'_> {
         let Ok(answer) = outcome else { return Outcome::Queued };
         let now = Instant::now();
         self.house.means.metrics.answered(answer, now - began);
+        self.house.means.warmth.answered_in(now - began);
         self.since.set(now);
         Outcome::Answered
     }
@@ -64,7 +68,7 @@ impl SessionDesk<'_> {
             }
             Ok(Operation::Lookup(lookup)) => match self.snapshot.plan(lookup) {
                 Ok(plan) if plan.rows() > SHORT_ROWS_MAX => Err(Lane::Long),
-                Ok(plan) if plan.rows() > INLINE_ROWS_MAX => Err(Lane::Short),
+                Ok(plan) if !self.takes(&plan) => Err(Lane::Short),
                 Ok(plan) => self.snapshot.write_short_page(&plan, &request.id, out, INLINE_BYTES_MAX).ok_or(Lane::Long),
                 Err(fault) => {
                     write_fault(out, &request.id, &fault);
@@ -75,7 +79,20 @@ impl SessionDesk<'_> {
         }
     }
 
+    /// Whether a short page is answered in the session: where nothing of it has to be fetched from the disk, and not too many others were before it.
+    fn takes(&self, plan: &Plan<'_>) -> bool {
+        let warmth = &self.house.means.warmth;
+        if warmth.is_cold() && !self.snapshot.is_at_hand(plan) {
+            warmth.chill();
+            return false;
+        }
+        let left =
+            (plan.rows() <= 1).then(|| self.rows_left.get()).or_else(|| self.rows_left.get().checked_sub(plan.rows()));
+        left.map(|left| self.rows_left.set(left)).is_some()
+    }
+
     /// Has a dear request answered later. Where the server holds too much already, appends an error that says so.
+    #[inline(never)]
     fn queue(&self, asked: Asked, out: &mut Vec<u8>) -> Result<Answer, Outcome> {
         if self.house.means.budget.is_short() {
             let fault = no_room();

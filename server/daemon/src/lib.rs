@@ -22,6 +22,7 @@ mod session;
 mod stats;
 mod sweep;
 mod threads;
+mod warmth;
 
 #[cfg(test)]
 mod panic_tests;

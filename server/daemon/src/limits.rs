@@ -58,16 +58,27 @@ pub(crate) const ROUNDS_BEFORE_YIELD: usize = 4;
 /// Bytes of replies that a session writes in a row before it lets the others of its worker go first.
 pub(crate) const BYTES_BEFORE_YIELD: usize = 1 << 20;
 
-/// Bytes that a page fetched in the session itself may have; a longer one is thrown away and goes to the queue. Eight rows of a registry have
-/// one or two thousand.
+/// Bytes that a page fetched in the session itself may have; a longer one is thrown away and goes to the queue. Fifty rows of a registry have
+/// five to ten thousand.
 pub(crate) const INLINE_BYTES_MAX: usize = 64 * 1024;
 
-/// Rows that are fetched in the session itself; longer pages go to the queue. A fetch takes 1 to 7 µs with its pages in memory and some
-/// hundred from a disk, a hand-over about 10 µs: measured in `docs/decisions.md`.
-pub(crate) const INLINE_ROWS_MAX: usize = 8;
-
-/// Rows of a page that goes into the lane of short questions: what `limit` is without a word, and a person reads. It takes some hundred microseconds.
+/// Rows of a page that is answered in the session itself, or goes into the lane of short questions: what `limit` is without a word, and a person reads. With its
+/// pages in memory it takes some twenty microseconds, a hand-over to another thread and back takes as long.
 pub(crate) const SHORT_ROWS_MAX: usize = 50;
+
+/// Rows that a session fetches of the lines of one read; what is beyond goes into the lane of short questions. A client that asks for many pages at once
+/// is answered by other threads, and the others of the worker wait for some four pages of it. Single rows do not count.
+pub(crate) const ROWS_A_READ_MAX: usize = 4 * SHORT_ROWS_MAX;
+
+/// Threads of the lane of short questions, at least: mostly they wait for the disk, which answers several at once.
+pub(crate) const SHORT_THREADS_MIN: usize = 4;
+
+/// An answer that took longer may have waited for the disk. With all of its pages in memory the longest takes less, unless the system took the core away.
+pub(crate) const SLOW_ANSWER: Duration = Duration::from_micros(100);
+
+/// After something that was asked for had to be fetched from the disk, rows are looked for in memory before they are read. Long enough that the price of finding out,
+/// one wait in a session, is paid once a second.
+pub(crate) const COLD_FOR: Duration = Duration::from_secs(1);
 
 /// Questions that wait for a query thread, in each lane. At 1000 rows a page the last of them waits a second or two.
 pub(crate) const QUEUE_MAX: usize = 1024;

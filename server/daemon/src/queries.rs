@@ -15,16 +15,18 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use crate::budget::{Budget, Charge};
 use crate::conversation::Ticket;
 use crate::desk::guarded;
-use crate::limits::{QUEUE_MAX, REQUEST_DEADLINE, RETRY_AFTER_MS};
+use crate::limits::{QUEUE_MAX, REQUEST_DEADLINE, RETRY_AFTER_MS, SHORT_THREADS_MIN};
 use crate::mailbox::{Mailbox, Posted};
 use crate::metrics::Metrics;
 use crate::threads;
+use crate::warmth::Warmth;
 
 /// What every query needs of the house.
 #[derive(Clone)]
 pub(crate) struct Means {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) warmth: Arc<Warmth>,
 }
 
 /// Which queue a query goes into.
@@ -120,6 +122,9 @@ impl Query {
             let answer = guarded(&request, &mut reply, |out| {
                 #[cfg(test)]
                 crate::panic_tests::strike_query(&request);
+                if self.means.warmth.is_cold() {
+                    self.snapshot.fetch_ahead(&request);
+                }
                 Ok::<_, Infallible>(self.snapshot.answer(&request, out))
             });
             let Ok(answer) = answer;
@@ -173,10 +178,15 @@ pub(crate) struct Queries {
 }
 
 impl Queries {
-    /// Starts `count` threads for each lane. They are plain threads, so that a cold disk blocks none of the sessions' workers.
-    pub(crate) fn start(count: usize, metrics: &Arc<Metrics>) -> io::Result<Self> {
-        let short = start_lane("short", count, metrics, || {})?;
-        let long = start_lane("long", count, metrics, threads::let_others_first)?;
+    /// Threads of all lanes, where there are so many workers.
+    pub(crate) fn threads(workers: usize) -> usize {
+        workers.max(SHORT_THREADS_MIN) + workers
+    }
+
+    /// Starts the threads of each lane. They are plain threads, so that a cold disk blocks none of the sessions' workers.
+    pub(crate) fn start(workers: usize, metrics: &Arc<Metrics>) -> io::Result<Self> {
+        let short = start_lane("short", workers.max(SHORT_THREADS_MIN), metrics, || {})?;
+        let long = start_lane("long", workers, metrics, threads::let_others_first)?;
         Ok(Self { senders: [short, long] })
     }
 

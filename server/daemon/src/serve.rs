@@ -15,7 +15,7 @@ use signal_hook::iterator::Signals;
 use crate::config::Config;
 use crate::limits::{DESCRIPTORS_RESERVED, STACK_WORDS, STACKS_KEPT, STOP_WITHIN};
 use crate::listen::{self, Listener};
-use crate::queries::{Lane, Means, Queries};
+use crate::queries::{Means, Queries};
 use crate::reload::Reload;
 use crate::sweep::Sessions;
 use crate::{memory, threads};
@@ -55,7 +55,7 @@ pub(crate) fn serve(config: &Config) -> Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot watch for signals")?;
     // A session's worker, a query thread of either lane and a thread of the batch pool each ask at most once at a time.
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let readers = (1 + Lane::COUNT) * config.workers + cores;
+    let readers = config.workers + Queries::threads(config.workers) + cores;
     let connections = raise_descriptors(config.connections, readers);
     let snapshot = Snapshot::open(&config.db, &config.index)
         .with_context(|| format!("cannot serve {} with {}", config.db.display(), config.index.display()))?;
@@ -108,7 +108,7 @@ pub(crate) fn start_house(
     connections: usize,
     idle: Duration,
 ) -> Result<Arc<House>> {
-    let means = Means { metrics: Arc::default(), budget: Arc::default() };
+    let means = Means { metrics: Arc::default(), budget: Arc::default(), warmth: Arc::default() };
     memory::give_large_blocks_back();
     // Nothing may ask rayon for anything before: the first question would make a pool of its own.
     let pool = rayon::ThreadPoolBuilder::new().thread_name(|number| format!("batch-{number}"));

@@ -18,7 +18,7 @@ use rusqlite::Connection;
 
 use crate::config::tracing_level::Level;
 use crate::desk::guarded;
-use crate::limits::{IDLE, INLINE_ROWS_MAX, STACK_WORDS};
+use crate::limits::{IDLE, SHORT_ROWS_MAX, STACK_WORDS};
 use crate::log::{self, Format};
 use crate::serve::start_house;
 use crate::session;
@@ -45,7 +45,7 @@ fn write_registry(db: &Path) {
     let names: Vec<String> = (0..7).map(|number| format!("\"column number {number}\"")).collect();
     let sql = format!(
         "CREATE TABLE cpf(cpf, nome, {}); CREATE INDEX beside ON cpf(nome); CREATE VIEW v AS SELECT * FROM cpf;
-         WITH RECURSIVE k(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM k WHERE n < {INLINE_ROWS_MAX})
+         WITH RECURSIVE k(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM k WHERE n < {SHORT_ROWS_MAX})
             INSERT INTO cpf(cpf, nome, {}) SELECT 191, 'LARGA ' || n, {values} FROM k;
          INSERT INTO cpf(cpf, nome) VALUES ('52998224725', 'MUDA'); CREATE TABLE padding(x); INSERT INTO padding VALUES (zeroblob(20000));",
         columns.join(", "),
@@ -120,7 +120,7 @@ fn a_session_fits_half_its_stack() {
         let db = db.clone();
         move || Snapshot::open(&db, &index)
     });
-    assert_eq!(snapshot.unwrap().greeting().rows, INLINE_ROWS_MAX as u64 + 1);
+    assert_eq!(snapshot.unwrap().greeting().rows, SHORT_ROWS_MAX as u64 + 1);
 
     Connection::open(&db).unwrap().execute_batch("UPDATE cpf SET cpf = NULL WHERE nome = 'MUDA'").unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use balcao_index::{Part, cluster_rowid};
+use balcao_index::{IndexError, Part, cluster_rowid};
 use balcao_wire::limits::REPLY_BYTES_MAX;
-use balcao_wire::{Code, Cursor, Fault, Id, Key, Lookup, Match, RowsWriter};
+use balcao_wire::{Code, Cursor, Fault, Id, Key, Lookup, Match, Operation, Request, RowsWriter};
 
-use crate::rows::RowError;
+use crate::rows::{RowError, RowStore};
 use crate::snapshot::{Answer, Snapshot, refuse, unavailable};
 
 /// A question whose ranks are known, and whose rows are not fetched yet. Making one costs some microseconds and touches only the index.
@@ -64,6 +64,41 @@ impl Snapshot {
         Ok(Plan { key: &lookup.key, part, page: ranks.start + start..ranks.start + end, total, next, contiguous })
     }
 
+    /// Whether the rows of a plan can be fetched without waiting for a disk. For where a wait is to be feared: it costs a system call for each row. Where the
+    /// rowids lie is not looked at: a page of them holds those of thousands of rows, and stays.
+    #[must_use]
+    pub fn is_at_hand(&self, plan: &Plan<'_>) -> bool {
+        self.store_of(plan).is_at_hand(self.rowids_of(plan))
+    }
+
+    /// Has the system fetch what a request reads from the disk, all at once, before it is answered. For where most of it has to come from there.
+    pub fn fetch_ahead(&self, request: &Request) {
+        let fetch = |lookup: &Lookup| {
+            if let Ok(plan) = self.plan(lookup) {
+                self.store_of(&plan).fetch_ahead(self.rowids_of(&plan));
+            }
+        };
+        match &request.operation {
+            Ok(Operation::Lookup(lookup)) => fetch(lookup),
+            Ok(Operation::Batch(items)) => items.iter().flat_map(|item| &item.lookup).for_each(fetch),
+            _ => {}
+        }
+    }
+
+    /// What the rows of a plan are read from.
+    fn store_of(&self, plan: &Plan<'_>) -> &RowStore {
+        self.cluster.as_ref().filter(|_| plan.contiguous).unwrap_or(&self.rows)
+    }
+
+    /// The rowids of a plan in what its rows are read from; one that cannot be read is left out.
+    fn rowids_of(&self, plan: &Plan<'_>) -> impl Iterator<Item = i64> {
+        plan.page.clone().filter_map(|rank| self.rowid_of(plan, rank).ok())
+    }
+
+    fn rowid_of(&self, plan: &Plan<'_>, rank: u64) -> Result<i64, IndexError> {
+        if plan.contiguous { Ok(cluster_rowid(rank)) } else { self.generation.rowid(plan.part, rank) }
+    }
+
     /// Fetches the rows of a plan and appends the reply.
     pub fn write_page(&self, plan: &Plan<'_>, id: &Id, out: &mut Vec<u8>) -> Answer {
         self.write_short_page(plan, id, out, REPLY_BYTES_MAX).unwrap_or_else(|| {
@@ -92,22 +127,17 @@ impl Snapshot {
 
     fn try_write_page(&self, plan: &Plan<'_>, id: &Id, out: &mut Vec<u8>, bytes_max: usize) -> Result<(), RowError> {
         let mut rows = RowsWriter::begin(out, id);
-        let copy = self.cluster.as_ref().filter(|_| plan.contiguous);
-        let rowid = |rank| match copy {
-            Some(_) => Ok(cluster_rowid(rank)),
-            None => self.generation.rowid(plan.part, rank),
-        };
         // A page has at most a thousand rowids; most have one, and then this takes no memory from the heap.
         let mut one = [0];
         let many: Vec<i64>;
         let rowids = if plan.rows() == 1 {
-            one[0] = rowid(plan.page.start)?;
+            one[0] = self.rowid_of(plan, plan.page.start)?;
             &one[..]
         } else {
-            many = plan.page.clone().map(rowid).collect::<Result<_, _>>()?;
+            many = plan.page.clone().map(|rank| self.rowid_of(plan, rank)).collect::<Result<_, _>>()?;
             &many[..]
         };
-        copy.unwrap_or(&self.rows).write(rowids, plan.key, &mut rows, bytes_max)?;
+        self.store_of(plan).write(rowids, plan.key, &mut rows, bytes_max)?;
         let warning = matches!(plan.key, Key::Cpf(cpf) if !cpf.has_right_check_digits());
         let next = plan.next.as_ref().map(Cursor::encode);
         rows.finish(plan.total, next.as_deref(), warning);

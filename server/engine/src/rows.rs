@@ -5,6 +5,8 @@
 
 use std::cell::RefCell;
 use std::fs::File;
+use std::io::IoSliceMut;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -14,6 +16,8 @@ use balcao_wire::{Key, Match, RowWriter, RowsWriter};
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode};
+use rustix::fs::{Advice, fadvise};
+use rustix::io::{ReadWriteFlags, preadv2};
 
 use crate::snapshot::OpenError;
 
@@ -172,6 +176,27 @@ impl RowStore {
             }
             Ok(())
         })
+    }
+
+    /// Whether these rows can be read without waiting for a disk, as far as can be told without SQLite. Costs a system call for each row.
+    pub(crate) fn is_at_hand(&self, rowids: impl Iterator<Item = i64>) -> bool {
+        let Some(tree) = &self.tree else { return false };
+        let mut byte = [0];
+        rowids.into_iter().filter_map(|rowid| tree.place(&self.map, rowid)).all(|place| {
+            let (start, _) = tree.extent(place);
+            // Refused where the page is not in the system's cache.
+            preadv2(&self.file, &mut [IoSliceMut::new(&mut byte)], start, ReadWriteFlags::NOWAIT).is_ok()
+        })
+    }
+
+    /// Has the system fetch the pages of these rows, all at once: a disk answers many requests in hardly more time than one.
+    pub(crate) fn fetch_ahead(&self, rowids: impl Iterator<Item = i64>) {
+        let Some(tree) = &self.tree else { return };
+        for place in rowids.filter_map(|rowid| tree.place(&self.map, rowid)) {
+            let (start, bytes) = tree.extent(place);
+            // A system that takes no advice fetches them one by one.
+            let _ = fadvise(&self.file, start, NonZero::new(bytes as u64), Advice::WillNeed);
+        }
     }
 
     /// Finds out where the rows lie, as far as they are read without SQLite, and has the memory fetch all of them at once.

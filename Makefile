@@ -37,8 +37,9 @@ lint: setup
 	@$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy
 	$(CARGO) clippy $(FLAGS) --workspace --all-targets -- -D warnings
 
-oracle: build ## 300,000 rows, 10 % dirty: every answer over the wire against a plain scan
+oracle: build ## 300,000 rows, 10 % dirty: every answer over the wire against a plain scan; without and with a copy of the rows
 	$(BIN)/oracle --make --rows 300000 --dirty 0.1 --seed 7 --prefixes 20000
+	$(BIN)/oracle --make --rows 300000 --dirty 0.1 --seed 7 --prefixes 20000 --cluster
 
 faults: build ## every byte of a small index, a thousand of a large one, builds that are killed: what is damaged is noticed
 	$(BIN)/faults --rows 1000000 --dirty 0.01 --seed 1 --flips 1000 --cuts 100 --out docs/results.md \

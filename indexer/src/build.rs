@@ -250,7 +250,9 @@ fn copy_message(error: &rusqlite::Error) -> String {
     let remedy = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => "free some space and build again, or build without --cluster",
         Some(ErrorCode::TooBig) => "a row is too long for a copy; build without --cluster",
-        _ => "check the disk and build again, or build without --cluster",
+        _ => {
+            "check the disk, and that a file may grow so large (`ulimit -f`), and build again, or build without --cluster"
+        }
     };
     format!("cannot write the copy of the rows in the order of their names: {error}; {remedy}")
 }

@@ -24,7 +24,7 @@ const WINDOW_QUARTERS: u64 = 3;
 /// SQLite's cache while it writes, in KiB. Rows come in order: it needs the path to the last page and a few pages to write at once.
 const WRITER_CACHE_KIB: i64 = 4096;
 
-/// Bytes that SQLite needs for a row beside its values, and for each value that is packed here at most that much less: see `needed`.
+/// Bytes that SQLite needs for a row beside its values: its rowid, its length, and the types of its values, with some to spare.
 const ROW_BYTES: u64 = 8;
 
 /// Rows between two reports.

@@ -32,6 +32,9 @@ struct Arguments {
     /// Share of its dirty rows.
     #[arg(long, default_value_t = 0.1, requires = "make")]
     dirty: f64,
+    /// Have its index built with a copy of the rows in the order of their names.
+    #[arg(long, requires = "make")]
+    cluster: bool,
     /// The table.
     #[arg(long, default_value = "cpf")]
     table: String,
@@ -79,7 +82,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         }
         scratch::clean_up_when_interrupted()?;
         let made = Make { rows: arguments.rows, dirty: arguments.dirty, seed: arguments.seed };
-        make::run(&made, |plan| arguments.adjust(plan), |step| eprintln!("{step} …"))?
+        let further: &[&str] = if arguments.cluster { &["--cluster"] } else { &[] };
+        make::run(&made, further, |plan| arguments.adjust(plan), |step| eprintln!("{step} …"))?
     } else {
         let (Some(db), Some(server)) = (&arguments.db, &arguments.server) else {
             return Err(Usage("give --db and --server, or --make".to_owned()).into());

@@ -19,19 +19,24 @@ pub struct Make {
     pub seed: u64,
 }
 
-/// Makes the registry, builds and verifies its index, starts a server and runs the oracle against it. `adjust` may change the
-/// plan; `progress` is told each step.
+/// Makes the registry, builds its index with these `further` arguments, verifies it, starts a server and runs the oracle against it. `adjust` may
+/// change the plan; `progress` is told each step.
 ///
 /// # Errors
 /// When any program fails, or the server does not stop as it should. Wrong answers are in the report.
-pub fn run(make: &Make, adjust: impl FnOnce(&mut Plan), progress: impl Fn(&str)) -> anyhow::Result<Report> {
+pub fn run(
+    make: &Make,
+    further: &[&str],
+    adjust: impl FnOnce(&mut Plan),
+    progress: impl Fn(&str),
+) -> anyhow::Result<Report> {
     let folder = Scratch::new_in(&std::env::temp_dir())?;
     let (db, index) = (folder.path().join("basecpf.db"), folder.path().join("index"));
     progress(&format!("making a registry of {} rows", make.rows));
     registry(make, &db)?;
     progress("building the index");
     let mut build = processes::command("indexer")?;
-    build.arg("build").arg("--db").arg(&db).arg("--out").arg(&index);
+    build.arg("build").arg("--db").arg(&db).arg("--out").arg(&index).args(further);
     processes::output(build)?;
     progress("verifying the index");
     let mut verify = processes::command("indexer")?;

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use balcao_index::{
-    Build, CpfShardWriter, FOOTER_BYTES, FORMAT_VERSION, Generation, HEADER_BYTES, IndexError, MAGIC, Manifest,
-    NameShardWriter, PAGE_BYTES, Part, RowidRange, ShardEntry, Source, SourceFile, WordCounter, cpf_code, layout,
-    verify,
+    Build, CLUSTER_FILE, CLUSTER_FIRST_ROWID, CLUSTER_TABLE, CpfShardWriter, FOOTER_BYTES, FORMAT_VERSION, Generation,
+    HEADER_BYTES, IndexError, MAGIC, Manifest, NameShardWriter, PAGE_BYTES, Part, RowidRange, ShardEntry, Source,
+    SourceFile, WordCounter, cpf_code, layout, verify,
 };
 use balcao_record::{Cpf, NAME_KEY_BYTES_MAX, NORMALIZATION_VERSION};
 use xxhash_rust::xxh3::xxh3_64;
@@ -54,6 +54,9 @@ fn the_page_states_the_constants() {
         ("NAME_BLOCK_BYTES", layout::NAME_BLOCK_BYTES.to_string()),
         ("WORDS_MAX", layout::WORDS_MAX.to_string()),
         ("WORD_BYTES_MAX", layout::WORD_BYTES_MAX.to_string()),
+        ("CLUSTER_FILE", CLUSTER_FILE.to_owned()),
+        ("CLUSTER_TABLE", CLUSTER_TABLE.to_owned()),
+        ("CLUSTER_FIRST_ROWID", CLUSTER_FIRST_ROWID.to_string()),
         ("NAME_KEY_BYTES_MAX", NAME_KEY_BYTES_MAX.to_string()),
     ];
     let expected: BTreeMap<_, _> = expected.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();

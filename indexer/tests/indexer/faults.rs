@@ -28,6 +28,8 @@ struct Ground {
     former: Option<&'static str>,
     threads: usize,
     memory: u64,
+    /// Whether the rows are copied too.
+    cluster: bool,
     /// The operations of a build without fault, by name.
     log: Vec<&'static str>,
 }
@@ -35,10 +37,14 @@ struct Ground {
 impl Ground {
     /// With a former generation there is also one before it, what a killed build left, and a file that is named like a generation.
     fn new(rows: u64, former: bool, threads: usize, memory: u64) -> Self {
+        Self::with(rows, former, threads, memory, false)
+    }
+
+    fn with(rows: u64, former: bool, threads: usize, memory: u64, cluster: bool) -> Self {
         let place = Place::registry(rows, 0.2);
         let root = folder_in_memory();
         let former = former.then_some(FORMER);
-        let mut ground = Self { place, root, state: Vec::new(), former, threads, memory, log: Vec::new() };
+        let mut ground = Self { place, root, state: Vec::new(), former, threads, memory, cluster, log: Vec::new() };
         if former.is_some() {
             ground.build_well("the first build");
             ground.build_well("the second build");
@@ -63,7 +69,7 @@ impl Ground {
     fn build<S: Storage>(&self, storage: impl Fn() -> S) -> (S, Result<Summary, BuildError>) {
         let table = TableName { table: "cpf".into(), cpf_column: "cpf".into(), name_column: "nome".into() };
         let (db, shards) = (PathBuf::from(&self.place.db), NonZero::new(self.threads));
-        let plan = BuildPlan { db, index: self.index(), table, shards, memory: self.memory, cluster: false };
+        let plan = BuildPlan { db, index: self.index(), table, shards, memory: self.memory, cluster: self.cluster };
         loop {
             let storage = storage();
             match build_with(&plan, shards.unwrap(), &storage, &Silent) {
@@ -127,6 +133,7 @@ impl Ground {
         let every = self.clean_log().iter().filter(|name| only.is_none_or(|only| only == **name)).count();
         let tried = every * losses.len();
         let kind = match (self.former, self.threads, self.memory) {
+            _ if self.cluster => "build with a copy of the rows",
             (None, ..) => "first build",
             (_, 2.., _) => "build by two threads",
             (.., memory) if memory < MEMORY => "build that spills",
@@ -275,6 +282,12 @@ fn a_build_that_spills() {
         assert!(ground.log.contains(&name), "{name}: {:?}", ground.log);
     }
     every_fault(&ground, &LOSSES[..1]);
+}
+
+#[test]
+fn a_build_with_a_copy_of_the_rows() {
+    let ground = Ground::with(300, true, 1, MEMORY, true);
+    every_fault(&ground, &LOSSES[..3]);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::fmt::Debug;
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use balcao_index::{NamelessFile, RealFiles, Storage, StoredFile};
@@ -155,7 +155,7 @@ impl Storage for Faulty {
     fn create_file(&self, path: &Path) -> io::Result<Box<dyn StoredFile>> {
         let (file, number) =
             self.0.io("create", |disk, _| Ok((RealFiles.create_file(path)?, disk.created_file(path))))?;
-        Ok(Box::new(FaultyFile { file, number, shared: Arc::clone(&self.0) }))
+        Ok(Box::new(FaultyFile { file, path: path.to_owned(), number, shared: Arc::clone(&self.0) }))
     }
 
     fn create_nameless(&self, folder: &Path) -> io::Result<Box<dyn NamelessFile>> {
@@ -209,6 +209,7 @@ impl Storage for Faulty {
 #[derive(Debug)]
 struct FaultyFile {
     file: Box<dyn StoredFile>,
+    path: PathBuf,
     number: usize,
     shared: Arc<Shared>,
 }
@@ -233,6 +234,7 @@ impl StoredFile for FaultyFile {
     fn sync(&mut self) -> io::Result<()> {
         self.shared.io("sync", |disk, _| {
             self.file.sync()?;
+            disk.written_by_others(self.number, &self.path);
             disk.synced(self.number);
             Ok(())
         })

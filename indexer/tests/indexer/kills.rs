@@ -47,11 +47,20 @@ pub(crate) fn start(place: &Place, further: &[&str]) -> Running {
 
 #[test]
 fn killed_at_any_moment() {
+    killed(&[], "");
+}
+
+#[test]
+fn killed_at_any_moment_with_a_copy() {
+    killed(&["--cluster"], " with a copy");
+}
+
+fn killed(further: &[&str], with: &str) {
     let kills = std::env::var("BALCAO_KILLS").map_or(KILLS, |kills| kills.parse().expect("BALCAO_KILLS is a number"));
     let place = Place::registry(ROWS, 0.2);
     let build = || {
         let began = Instant::now();
-        run_json(&place.build(&[]));
+        run_json(&place.build(further));
         began.elapsed()
     };
     let mut spans = [build(), build(), build()];
@@ -61,7 +70,7 @@ fn killed_at_any_moment() {
         spans.sort();
         let part = (f64::from(n) + throw(&mut coin) as f64 / f64::from(u32::MAX)) / f64::from(kills);
         let (current, before) = (place.generation(), place.names());
-        let mut child = start(&place, &[]);
+        let mut child = start(&place, further);
         thread::sleep(spans[1].mul_f64(part));
         let _ = child.0.kill();
         let ended = child.0.wait().unwrap().success();
@@ -82,7 +91,7 @@ fn killed_at_any_moment() {
         place.assert_no_litter();
     }
     println!("died: {died:?}");
-    println!("fault table: build of {ROWS} rows, kill -9 at random moments: {kills} tried, {kills} survived");
+    println!("fault table: build of {ROWS} rows{with}, kill -9 at random moments: {kills} tried, {kills} survived");
     let Died { before_its_folder, writing, publishing, after, not } = died;
     assert_eq!(before_its_folder + writing + publishing + after + not, kills);
     assert!(kills == 0 || not < kills, "no build was killed");

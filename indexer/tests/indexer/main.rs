@@ -1,5 +1,6 @@
 //! The shipped `indexer`, end to end: exit codes, summaries, remedies, and what lies in the folder afterwards.
 
+mod cluster;
 mod command;
 mod disk;
 mod faulty;

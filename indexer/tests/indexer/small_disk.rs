@@ -16,7 +16,7 @@ pub(crate) struct SmallDisk {
     answers: BufReader<ChildStdout>,
     path: PathBuf,
     /// Where it is mounted, as the keeper sees it.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl SmallDisk {
@@ -43,13 +43,29 @@ impl SmallDisk {
         // The folder as the keeper sees it: what is mounted on it is seen there only.
         let path = Path::new("/proc").join(keeper.id().to_string()).join("root");
         let path = path.join(folder.path().strip_prefix("/").ok()?);
-        let mut disk = Self { keeper, commands, answers, path, _folder: folder };
+        let mut disk = Self { keeper, commands, answers, path, folder };
         let mount = format!("mount -t tmpfs -o size={bytes},mode=700 none \"$DISK\"");
         (disk.run(&mount) && fs::read_dir(&disk.path).is_ok()).then_some(disk)
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Runs `indexer` where the file system is mounted: whether it ended well, and what it said. SQLite follows the link that leads there from
+    /// outside as if it were any other, and so ends elsewhere: who has it write there runs inside.
+    pub(crate) fn indexer(&mut self, args: &[&str]) -> (bool, String) {
+        let said = tempfile::NamedTempFile::new().unwrap();
+        let words = [env!("CARGO_BIN_EXE_indexer")].into_iter().chain(args.iter().copied());
+        let line: Vec<_> = words.map(|word| format!("'{word}'")).collect();
+        let well = self.run(&format!("{} > '{}' 2>&1", line.join(" "), said.path().display()));
+        (well, fs::read_to_string(said.path()).unwrap())
+    }
+
+    /// The path of what has this path outside, where the file system is mounted.
+    pub(crate) fn inside(&self, path: &str) -> String {
+        let path = Path::new(path).strip_prefix(&self.path).unwrap();
+        self.folder.path().join(path).into_os_string().into_string().unwrap()
     }
 
     /// Mounts it anew with these options. In a user namespace only those may be named, not all that the system tells of it.

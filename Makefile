@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup build demo test format lint oracle measure faults fuzz hostile reload cost clean
+.PHONY: help setup build demo test format lint oracle bench bench-full bench-setup faults fuzz hostile reload cost clean
 
 # One profile for tests, demo and measures: they share what is compiled.
 CARGO := cargo
@@ -45,8 +45,31 @@ faults: build ## every byte of a small index, a thousand of a large one, builds 
 	  --also 'RUST_BACKTRACE=0 $(CARGO) test $(FLAGS) -p balcao-engine --lib -- damage --nocapture' \
 	  --also 'BALCAO_KILLS=250 $(CARGO) test $(FLAGS) -p balcao-indexer --test indexer -- faults kills full_disk registry --nocapture'
 
-measure: build ## the figures of docs/results.md on 10,000,000 rows; some minutes, some gigabytes
-	$(BIN)/measure --rows 10000000 --dirty 0.01 --seed 1 --out docs/results.md
+# What else `compare` takes, for instance `make bench BENCH='--only redis,rate'` or `make bench BENCH='--keep FOLDER'`.
+BENCH ?=
+
+bench: build bench-setup ## 10,000,000 rows: ours beside SQLite, Redis, PostgreSQL and Python, into docs/results.md; some 40 minutes, 7 GB of disk
+	$(CARGO) build $(FLAGS) -p balcao-benches --example engine
+	$(BIN)/compare --rows 10000000 --dirty 0.01 --seed 1 --out docs/results.md $(BENCH)
+
+bench-full: build ## ours alone at 1, 10 and 220 million rows, into docs/results.md; some 30 minutes, 23 GB of disk
+	$(CARGO) build $(FLAGS) -p balcao-benches --example engine
+	$(BIN)/compare --full --sizes 1000000,10000000,220000000 --dirty 0.01 --seed 1 --out docs/results.md $(BENCH)
+
+# Debian starts a service as soon as it is installed, and makes a cluster for PostgreSQL: both are told not to, for this installation alone. The
+# bench starts its own. A policy that is there already is left alone.
+bench-setup: setup ## install the peers that are missing, from Debian's packages; none of them is left running
+	@missing=; \
+	for pair in /usr/bin/redis-server=redis-server /usr/lib/postgresql/15/bin/postgres=postgresql-15 /usr/bin/python3=python3; do \
+	  [ -x "$${pair%%=*}" ] || missing="$$missing $${pair##*=}"; \
+	done; \
+	[ -n "$$missing" ] || exit 0; \
+	root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	$$root apt-get update -q && $$root apt-get install -y -q --no-install-recommends postgresql-common; \
+	policy=/usr/sbin/policy-rc.d; made=; \
+	[ -e $$policy ] || { printf '#!/bin/sh\nexit 101\n' | $$root tee $$policy >/dev/null; $$root chmod 755 $$policy; made=1; }; \
+	trap '[ -z "$$made" ] || $$root rm -f '$$policy EXIT; \
+	$$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing
 
 # The programs of another commit: `git worktree add ../before COMMIT && make -C ../before build`, then `make cost BEFORE=../before/target/release NAME=COMMIT`.
 BEFORE ?=

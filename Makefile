@@ -56,20 +56,8 @@ bench-full: build ## ours alone at 1, 10 and 220 million rows, into docs/results
 	$(CARGO) build $(FLAGS) -p balcao-benches --example engine
 	$(BIN)/compare --full --sizes 1000000,10000000,220000000 --dirty 0.01 --seed 1 --out docs/results.md $(BENCH)
 
-# Debian starts a service as soon as it is installed, and makes a cluster for PostgreSQL: both are told not to, for this installation alone. The
-# bench starts its own. A policy that is there already is left alone.
 bench-setup: setup ## install the peers that are missing, from Debian's packages; none of them is left running
-	@missing=; \
-	for pair in /usr/bin/redis-server=redis-server /usr/lib/postgresql/15/bin/postgres=postgresql-15 /usr/bin/python3=python3; do \
-	  [ -x "$${pair%%=*}" ] || missing="$$missing $${pair##*=}"; \
-	done; \
-	[ -n "$$missing" ] || exit 0; \
-	root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
-	$$root apt-get update -q && $$root apt-get install -y -q --no-install-recommends postgresql-common; \
-	policy=/usr/sbin/policy-rc.d; made=; \
-	[ -e $$policy ] || { printf '#!/bin/sh\nexit 101\n' | $$root tee $$policy >/dev/null; $$root chmod 755 $$policy; made=1; }; \
-	trap '[ -z "$$made" ] || $$root rm -f '$$policy EXIT; \
-	$$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing
+	benches/compare/setup.sh
 
 # The programs of another commit: `git worktree add ../before COMMIT && make -C ../before build`, then `make cost BEFORE=../before/target/release NAME=COMMIT`.
 BEFORE ?=

@@ -3,9 +3,10 @@
 //!
 //! The programs must be built before: `make test` sees to it.
 
-use balcao_benches::oracle::make::{Make, run};
-use balcao_benches::processes::{command, output};
+use balcao_benches::oracle::make::{Make, registry, run};
+use balcao_benches::processes::{Server, command, output};
 use balcao_benches::reload;
+use balcao_benches::scratch::Scratch;
 
 #[test]
 fn every_answer_is_that_of_a_plain_scan() {
@@ -23,6 +24,34 @@ fn the_demonstration_runs() {
     for expected in ["ready on 127.0.0.1:", "by CPF", "no row", "\"next\":\"", "total ", "answers.csv", "invalid_cpf"] {
         assert!(text.contains(expected), "{expected} is missing in:\n{text}");
     }
+}
+
+#[test]
+fn every_kind_of_keys_is_answered_at_every_pace() {
+    let folder = Scratch::new_in(&std::env::temp_dir()).unwrap();
+    let [db, index] = ["basecpf.db", "index"].map(|name| folder.path().join(name));
+    registry(&Make { rows: 20_000, dirty: 0.05, seed: 5 }, &db).unwrap();
+    let mut build = command("indexer").unwrap();
+    build.args(["build", "--db"]).arg(&db).arg("--out").arg(&index);
+    output(build).unwrap();
+    let server = Server::start(&["--db".as_ref(), db.as_ref(), "--index".as_ref(), index.as_ref()]).unwrap();
+    for what in ["cpfs", "prefixes", "mixed"] {
+        let keys = folder.path().join(what);
+        let mut draw = command("load").unwrap();
+        draw.args(["--draw", what, "--count", "3000", "--db"]).arg(&db).arg("--out").arg(&keys);
+        assert_eq!(output(draw).unwrap(), format!("{}: 3000 keys\n", keys.display()));
+        for pace in [&["--pipeline", "1"][..], &["--pipeline", "8"], &["--pipeline", "2", "--rate", "2000"]] {
+            let mut load = command("load").unwrap();
+            load.args(["--connections", "40", "--seconds", "0.5", "--warmup", "0.1", "--expect-rows", "--json"]);
+            load.args(["--server", &server.address.to_string(), "--keys"]).arg(&keys).args(pace);
+            // It fails where one question does.
+            let told: serde_json::Value = serde_json::from_str(&output(load).unwrap()).unwrap();
+            assert!(told["requests"].as_u64() > Some(40), "{told}");
+            assert!(told["reply_bytes"].as_u64() > told["requests"].as_u64(), "{told}");
+            assert_eq!(told.get("never_sent").is_some(), pace.contains(&"--rate"), "{told}");
+        }
+    }
+    server.stop().unwrap();
 }
 
 #[test]

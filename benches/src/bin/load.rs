@@ -1,4 +1,4 @@
-//! `load`: many connections that ask a server on this machine, or hold still.
+//! `load`: many connections that ask a server on this machine, or hold still; or a file of keys for them.
 //!
 //! The work is done in `balcao_benches::load`; here are the arguments and the printing.
 
@@ -15,8 +15,8 @@ use clap::{Parser, ValueEnum};
 #[command(name = "load", version)]
 struct Arguments {
     /// The server; loopback only.
-    #[arg(long, value_name = "HOST:PORT")]
-    server: String,
+    #[arg(long, value_name = "HOST:PORT", required_unless_present = "draw")]
+    server: Option<String>,
     /// What it speaks.
     #[arg(long, value_enum, default_value_t = Speaks::Balcao)]
     protocol: Speaks,
@@ -50,7 +50,7 @@ struct Arguments {
     pipeline: u32,
     /// File of keys, one a line. balcao: CPFs, or requests as JSON objects, and the `total` that must come may stand behind a tabulator.
     /// resp: the keys of `GET`. postgres: the parameters of the statement.
-    #[arg(long, required_unless_present = "idle")]
+    #[arg(long, required_unless_present_any = ["idle", "draw"])]
     keys: Option<PathBuf>,
     /// Draws the order of the keys, and when they are due.
     #[arg(long, default_value_t = 1)]
@@ -61,12 +61,37 @@ struct Arguments {
     /// Open the connections, have each answer one ping, and hold them.
     #[arg(long, conflicts_with_all = ["keys", "expect_rows"])]
     idle: bool,
+    /// Ask nothing: write a file of keys, drawn from the rows of a registry.
+    #[arg(long, value_enum, requires_all = ["db", "out"], conflicts_with_all = ["server", "keys", "idle", "expect_rows", "rate"])]
+    draw: Option<Draw>,
+    /// The registry to draw from, a SQLite file with the table `cpf`.
+    #[arg(long, requires = "draw")]
+    db: Option<PathBuf>,
+    /// Keys to draw.
+    #[arg(long, default_value_t = 500_000)]
+    count: usize,
+    /// The file of keys to make.
+    #[arg(long, requires = "draw")]
+    out: Option<PathBuf>,
     /// Print a second line with the answers of each tenth of a second.
-    #[arg(long, requires = "json", conflicts_with = "idle")]
+    #[arg(long, requires = "json", conflicts_with_all = ["idle", "draw"])]
     timeline: bool,
     /// Print JSON lines.
     #[arg(long)]
     json: bool,
+}
+
+/// What keys are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Draw {
+    /// CPFs, eleven digits a line.
+    Cpfs,
+    /// The first two words of names, as requests for pages of 50 rows.
+    Prefixes,
+    /// The same as bare text, for peers.
+    BarePrefixes,
+    /// Requests: eight of ten by CPF, one by the beginning of a name, one by a whole name.
+    Mixed,
 }
 
 /// What a server speaks.
@@ -103,8 +128,27 @@ fn main() -> ExitCode {
     exit::code(run(&Arguments::parse()))
 }
 
+fn draw(what: Draw, arguments: &Arguments) -> anyhow::Result<bool> {
+    let draw = match what {
+        Draw::Cpfs => load::draw::cpfs,
+        Draw::Prefixes => load::draw::prefixes,
+        Draw::BarePrefixes => load::draw::bare_prefixes,
+        Draw::Mixed => load::draw::mixed,
+    };
+    let (db, out) = (arguments.db.clone().unwrap_or_default(), arguments.out.clone().unwrap_or_default());
+    let keys = draw(&db, arguments.count, arguments.seed, &out)?;
+    match arguments.json {
+        true => println!("{{\"keys\":{keys}}}"),
+        false => println!("{}: {keys} keys", out.display()),
+    }
+    Ok(true)
+}
+
 fn run(arguments: &Arguments) -> anyhow::Result<bool> {
-    let server = load::loopback(&arguments.server)?;
+    if let Some(what) = arguments.draw {
+        return draw(what, arguments);
+    }
+    let server = load::loopback(arguments.server.as_deref().unwrap_or_default())?;
     let connections = arguments.connections as usize;
     if arguments.idle {
         if arguments.protocol != Speaks::Balcao {

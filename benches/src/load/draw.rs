@@ -44,7 +44,7 @@ const STREAM_MIX: u64 = STREAM_ROWS + 2;
 /// # Errors
 /// When the database cannot be read, holds none, or `out` exists or cannot be written.
 pub fn cpfs(db: &Path, count: usize, seed: u64, out: &Path) -> anyhow::Result<usize> {
-    write(out, cells(db, Column::Cpf, count, seed, |text| read_cpf(text))?)
+    write(out, &cells(db, Column::Cpf, count, seed, read_cpf)?)
 }
 
 /// Writes the first two words of the names of `count` rows, as request lines for pages of 50 rows; as [`cpfs`] else.
@@ -52,10 +52,8 @@ pub fn cpfs(db: &Path, count: usize, seed: u64, out: &Path) -> anyhow::Result<us
 /// # Errors
 /// As [`cpfs`].
 pub fn prefixes(db: &Path, count: usize, seed: u64, out: &Path) -> anyhow::Result<usize> {
-    write(
-        out,
-        cells(db, Column::Name, count, seed, beginning)?.into_iter().map(|prefix| prefix_line(&prefix)).collect(),
-    )
+    let lines = cells(db, Column::Name, count, seed, beginning)?.into_iter().map(|prefix| prefix_line(&prefix));
+    write(out, &lines.collect::<Vec<_>>())
 }
 
 /// The same as [`prefixes`] in the same order, as bare text: what a peer is asked for.
@@ -63,7 +61,7 @@ pub fn prefixes(db: &Path, count: usize, seed: u64, out: &Path) -> anyhow::Resul
 /// # Errors
 /// As [`cpfs`].
 pub fn bare_prefixes(db: &Path, count: usize, seed: u64, out: &Path) -> anyhow::Result<usize> {
-    write(out, cells(db, Column::Name, count, seed, beginning)?)
+    write(out, &cells(db, Column::Name, count, seed, beginning)?)
 }
 
 /// Writes a mixture, as request lines: of ten questions about eight for CPFs, one for the page of a name's beginning, one for the rows of a
@@ -72,7 +70,7 @@ pub fn bare_prefixes(db: &Path, count: usize, seed: u64, out: &Path) -> anyhow::
 /// # Errors
 /// As [`cpfs`].
 pub fn mixed(db: &Path, count: usize, seed: u64, out: &Path) -> anyhow::Result<usize> {
-    let cpfs = cells(db, Column::Cpf, count, seed, |text| read_cpf(text))?;
+    let cpfs = cells(db, Column::Cpf, count, seed, read_cpf)?;
     let names = cells(db, Column::Name, count, seed, |text| Some(normalise(text)).filter(|name| !name.is_empty()))?;
     let mut rng = Rng::new(seed, STREAM_MIX);
     let lines = cpfs.into_iter().zip(names).map(|(cpf, name)| match rng.below(MIXED_ONE_IN) {
@@ -80,7 +78,7 @@ pub fn mixed(db: &Path, count: usize, seed: u64, out: &Path) -> anyhow::Result<u
         1 => json!({"nome": name, "match": "exact", "limit": PAGE_ROWS}).to_string(),
         _ => json!({"cpf": cpf}).to_string(),
     });
-    write(out, lines.collect())
+    write(out, &lines.collect::<Vec<_>>())
 }
 
 fn prefix_line(prefix: &str) -> String {
@@ -176,12 +174,12 @@ fn drawn(first: i64, last: i64, count: usize, seed: u64) -> Vec<i64> {
     rowids
 }
 
-fn write(out: &Path, lines: Vec<String>) -> anyhow::Result<usize> {
+fn write(out: &Path, lines: &[String]) -> anyhow::Result<usize> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(out);
     let file =
         file.with_context(|| format!("cannot make the file of keys {}; name one that is not there", out.display()))?;
     let mut file = BufWriter::new(file);
-    for line in &lines {
+    for line in lines {
         writeln!(file, "{line}")?;
     }
     file.flush().with_context(|| format!("cannot write the keys into {}", out.display()))?;

@@ -5,7 +5,8 @@
 use std::borrow::Cow;
 use std::net::TcpStream;
 
-/// A reply of more bytes is taken for damaged: whatever declares it would fill the memory. Three times the largest batch of ours that was seen.
+/// A reply of more bytes is taken for damaged: whatever declares it would fill the memory. Far above
+/// any page or batch of ours.
 pub(crate) const REPLY_BYTES_MAX: usize = 64 << 20;
 
 /// A code of more bytes is cut: a reply names it, and it is kept and printed.

@@ -36,6 +36,9 @@ const FILES_BESIDE: u64 = 64;
 /// How long a connection may take to open, or an answer to a ping to arrive.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The highest rate: more than any server here answers, and little enough for every due time to be drawn.
+const PER_SECOND_MAX: f64 = 10_000_000.0;
+
 /// What a server speaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -65,7 +68,7 @@ pub enum Pace {
     Closed,
     /// When they are due, at random times of this rate over all connections; they wait while a connection has no free place.
     Fixed {
-        /// Requests in a second, more than 0.
+        /// Requests in a second, more than 0 and at most ten million.
         per_second: f64,
     },
 }
@@ -133,8 +136,13 @@ pub fn run(plan: &Plan, check: Option<&dyn Check>) -> anyhow::Result<Summary> {
 
 fn run_framed<F: framing::Framing>(plan: &Plan, framing: &F, check: Option<&dyn Check>) -> anyhow::Result<Summary> {
     if let Pace::Fixed { per_second } = plan.pace {
-        let is_rate = per_second.is_finite() && per_second > 0.0;
-        ensure!(is_rate, Usage(format!("a rate of {per_second} a second is none; give one above 0")));
+        let is_rate = per_second > 0.0 && per_second <= PER_SECOND_MAX;
+        let refused = || {
+            Usage(format!(
+                "{per_second} requests a second cannot be sent; give more than 0 and at most {PER_SECOND_MAX}"
+            ))
+        };
+        ensure!(is_rate, refused());
     }
     let keys = keys::Keys::read(&plan.keys, plan.seed, framing)?;
     allow_connections(plan.connections)?;
@@ -187,6 +195,26 @@ mod tests {
         let outcome = loopback(server);
         assert_eq!(outcome.is_ok(), accepted, "{server}");
         assert!(accepted || outcome.unwrap_err().is::<Usage>(), "{server}");
+    }
+
+    #[test]
+    fn a_rate_that_is_none_is_refused() {
+        for per_second in [0.0, -1.0, f64::NAN, f64::INFINITY, 2.0 * PER_SECOND_MAX] {
+            let plan = Plan {
+                server: "127.0.0.1:1".parse().unwrap(),
+                protocol: Protocol::Resp,
+                connections: 1,
+                pace: Pace::Fixed { per_second },
+                measured: PATIENCE,
+                warmup: PATIENCE,
+                threads: 1,
+                pipeline: 1,
+                keys: PathBuf::new(),
+                seed: 1,
+                expect_rows: false,
+            };
+            assert!(run(&plan, None).unwrap_err().is::<Usage>(), "{per_second}");
+        }
     }
 
     #[test]

@@ -202,10 +202,9 @@ impl<'a> Share<'a> {
     /// Whether nothing more is to come. Where it is `given_up`, what has not come is counted.
     fn is_over(&mut self, now: Instant, given_up: bool) -> bool {
         if self.links.iter().all(|link| !link.open) {
-            let end = self.end;
-            let unsent = self.schedule.iter_mut().flat_map(|schedule| std::iter::from_fn(move || schedule.take(end)));
-            let unsent: Vec<Instant> = unsent.collect();
-            self.never_sent(&unsent);
+            let (schedule, end) = (self.schedule.take(), self.end);
+            let rest = schedule.into_iter().flat_map(|mut schedule| std::iter::from_fn(move || schedule.take(end)));
+            self.never_sent(rest, None);
             return true;
         }
         if now < self.end {
@@ -221,27 +220,32 @@ impl<'a> Share<'a> {
 
     /// Counts what was not answered and what was not even sent. By a schedule their latency so far is recorded: it is not less.
     fn give_up(&mut self, now: Instant) {
-        let is_scheduled = self.schedule.is_some();
-        let (mut unanswered, mut unsent) = (Vec::new(), Vec::new());
+        let schedule = self.schedule.take();
+        let (mut unanswered, mut backlog) = (Vec::new(), Vec::new());
         for link in &mut self.links {
             unanswered.extend(link.waiting.drain(..).map(|waiting| waiting.due));
-            unsent.extend(link.backlog.drain(..));
+            backlog.extend(link.backlog.drain(..));
         }
-        if let Some(schedule) = &mut self.schedule {
-            unsent.extend(std::iter::from_fn(|| schedule.take(now)));
-        }
-        for due in unanswered.iter().chain(&unsent).filter(|due| is_scheduled && **due >= self.begin) {
+        for due in unanswered.iter().filter(|due| schedule.is_some() && **due >= self.begin) {
             self.tally.latency(now - *due);
         }
         self.tally.error("unanswered", unanswered.len() as u64);
-        self.never_sent(&unsent);
+        let rest = schedule.into_iter().flat_map(|mut schedule| std::iter::from_fn(move || schedule.take(now)));
+        self.never_sent(backlog.into_iter().chain(rest), Some(now));
     }
 
-    /// Counts what was due at these times and is not asked any more.
-    fn never_sent(&mut self, due: &[Instant]) {
-        self.tally.due += due.iter().filter(|due| **due >= self.begin).count() as u64;
-        self.tally.never_sent += due.len() as u64;
-        self.tally.error("never_sent", due.len() as u64);
+    /// Counts what was due at these times and is not asked any more; with its latency so far where it was `given_up` for the time.
+    fn never_sent(&mut self, due: impl Iterator<Item = Instant>, given_up: Option<Instant>) {
+        let mut count = 0;
+        for due in due {
+            count += 1;
+            if due >= self.begin {
+                self.tally.due += 1;
+                given_up.inspect(|now| self.tally.latency(*now - due));
+            }
+        }
+        self.tally.never_sent += count;
+        self.tally.error("never_sent", count);
     }
 
     /// Gives every request that is due by `now` to the connection whose turn it is.
@@ -256,7 +260,7 @@ impl<'a> Share<'a> {
             }
             if !self.links[link].open {
                 // The client behind a lost connection cannot ask.
-                self.never_sent(&[due]);
+                self.never_sent(std::iter::once(due), None);
                 continue;
             }
             self.links[link].backlog.push_back(due);
@@ -416,7 +420,7 @@ impl<'a> Share<'a> {
         let _ = self.poll.registry().deregister(&mut state.stream);
         let unsent = std::mem::take(&mut state.backlog);
         self.backlog -= unsent.len();
-        self.never_sent(&Vec::from(unsent));
+        self.never_sent(unsent.into_iter(), None);
         self.tally.error(why, lost);
     }
 }

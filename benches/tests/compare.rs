@@ -37,7 +37,8 @@ fn figures_are_measured_written_and_drawn() {
 
 #[test]
 fn what_cannot_be_used_is_refused_before_anything_is_measured() {
-    for arguments in [&["--only", "build"][..], &["--sizes", "2,1", "--full", "--out", "x.md"], &["--only", "nothing"]] {
+    for arguments in [&["--only", "build"][..], &["--sizes", "2,1", "--full", "--out", "x.md"], &["--only", "nothing"]]
+    {
         let mut command = command("compare").unwrap();
         command.args(arguments);
         let error = output(command).unwrap_err().to_string();

@@ -13,7 +13,7 @@ use crate::load::Pace;
 use crate::measure::spread::Spread;
 
 /// Points of the latency that a load tells, as they are told.
-const POINTS: [&str; 3] = ["p50", "p99", "p99.9"];
+const POINTS: [&str; 4] = ["p50", "p90", "p99", "p99.9"];
 
 /// The loads of each side, round by round.
 pub(crate) struct Loads {
@@ -79,6 +79,12 @@ impl Loads {
         sides.iter().copied().max_by(|a, b| rate(a).total_cmp(&rate(b))).unwrap_or_default()
     }
 
+    /// How late the load generator itself was at a fixed rate, whatever the servers did; nothing for one that is not fixed.
+    pub(crate) fn lateness(&self) -> Option<Spread> {
+        let late = self.asked.iter().flatten().filter_map(|asked| Some(asked.summary.sending?.noticed_us[1] as f64));
+        Spread::new(late)
+    }
+
     /// Every side with its throughput, latency and what its server spent.
     pub(crate) fn table(&self) -> String {
         let mut out = "| side | requests a second | p50 µs | p99 µs | p99.9 µs | greatest µs | server's CPU a request, µs | bytes a reply | errors |\n\
@@ -122,11 +128,15 @@ impl Loads {
     pub(crate) fn latency_plot(&self, name: &str, title: &str) -> anyhow::Result<Plot> {
         let line = |(subject, asked): (&Subject, &Vec<Asked>)| Line {
             name: subject.name.clone(),
-            values: (0..POINTS.len())
-                .map(|at| over(asked, |asked| asked.summary.latency_us[at] as f64).median())
-                .collect(),
+            values: (0..POINTS.len()).map(|point| over(asked, |asked| at_point(asked, point)).median()).collect(),
         };
         let lines: Vec<Line> = self.subjects.iter().zip(&self.asked).map(line).collect();
         plots::lines(&format!("{name}-latency"), title, "µs", &POINTS, &lines)
     }
+}
+
+/// The latency at one of [`POINTS`], in microseconds.
+fn at_point(asked: &Asked, point: usize) -> f64 {
+    let [p50, p99, p99_9, _] = asked.summary.latency_us;
+    [p50, asked.summary.latency_p90_us, p99, p99_9][point] as f64
 }

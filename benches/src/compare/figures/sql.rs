@@ -43,7 +43,7 @@ pub(crate) fn postgres(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
         let keys: Vec<&str> = keys.lines().take(PGBENCH_KEYS).collect();
         let rate = postgres.pgbench(ground.folder(), &keys, CLIENTS, ground.plan.seconds)?;
         text.push_str(&format!(
-            "\nFor reference, once: `pgbench -M prepared -c {CLIENTS}` over {} different CPFs, {} a second. Its table takes {} bytes, its indexes \
+            "\nFor reference, once: `pgbench -M prepared -j 1 -c {CLIENTS}` over {} different CPFs, {} a second. Its table takes {} bytes, its indexes \
              on `cpf` and on `nome text_pattern_ops` {} and {}.\n",
             keys.len(),
             grouped(rate as u64),

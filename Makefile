@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup build demo test format lint oracle hot instructions measure faults fuzz hostile reload cost clean
+.PHONY: help setup build demo test format lint oracle bench bench-full bench-setup hot instructions faults fuzz hostile reload cost clean
 
 # One profile for tests, demo and measures: they share what is compiled.
 CARGO := cargo
@@ -13,11 +13,15 @@ BIN := target/release
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: ## install what is missing: a C compiler and linker for the bundled SQLite (Debian's packages), rustfmt and clippy
+setup: ## install what is missing: a C compiler and linker for the bundled SQLite and Python for one test (Debian's packages), rustfmt and clippy
 	@command -v $(CARGO) >/dev/null || { echo 'error: no Rust toolchain; install Rust 1.95 or newer, for example with rustup' >&2; exit 1; }
 	@if ! command -v cc >/dev/null || ! echo '#include <stdio.h>' | cc -E -x c - >/dev/null 2>&1; then \
 	  root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$root apt-get update -q && $$root apt-get install -y -q --no-install-recommends gcc libc6-dev; \
+	fi
+	@if [ ! -x /usr/bin/python3 ] && [ ! -x /usr/local/bin/python3 ]; then \
+	  root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$root apt-get update -q && $$root apt-get install -y -q --no-install-recommends python3; \
 	fi
 
 build: setup ## build every program
@@ -46,8 +50,19 @@ faults: build ## every byte of a small index, a thousand of a large one, builds 
 	  --also 'RUST_BACKTRACE=0 $(CARGO) test $(FLAGS) -p balcao-engine --lib -- damage --nocapture' \
 	  --also 'BALCAO_KILLS=250 $(CARGO) test $(FLAGS) -p balcao-indexer --test indexer -- faults kills full_disk registry --nocapture'
 
-measure: build ## the figures of docs/results.md on 10,000,000 rows; some minutes, some gigabytes
-	$(BIN)/measure --rows 10000000 --dirty 0.01 --seed 1 --out docs/results.md
+# What else `compare` takes, for instance `make bench BENCH='--only redis,rate'` or `make bench BENCH='--keep FOLDER'`.
+BENCH ?=
+
+bench: build bench-setup ## 10,000,000 rows: ours beside SQLite, Redis, PostgreSQL and Python, into docs/results.md; some 25 minutes, 7 GB of disk
+	$(CARGO) build $(FLAGS) -p balcao-benches --example engine
+	$(BIN)/compare --rows 10000000 --dirty 0.01 --seed 1 --out docs/results.md $(BENCH)
+
+bench-full: build ## ours alone at 1, 10 and 220 million rows, into docs/results.md; some 15 minutes, 23 GB of disk
+	$(CARGO) build $(FLAGS) -p balcao-benches --example engine
+	$(BIN)/compare --full --sizes 1000000,10000000,220000000 --dirty 0.01 --seed 1 --out docs/results.md $(BENCH)
+
+bench-setup: setup ## install the peers that are missing, from Debian's packages; none of them is left running
+	benches/compare/setup.sh
 
 hot: setup ## criterion times every piece of a question's way on 1,000,000 rows (BALCAO_BENCH_ROWS); some two minutes
 	$(CARGO) bench --locked -p balcao-benches --bench hot

@@ -11,19 +11,22 @@ use std::time::Instant;
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
+use crate::load::draw;
 use crate::measure::observing::process_cpu;
 use crate::measure::spread::Spread;
-use crate::measure::{machine, seconds, section, serving, settle};
+use crate::measure::{machine, seconds, section, settle};
 use crate::oracle::make::{self, Make};
 use crate::processes::{self, Guard, Server};
 use crate::scratch::Scratch;
-use crate::table::Registry;
 
 /// The section of the page.
 const SECTION: &str = "cost";
 
 /// Seconds of asking before a load is measured.
 const WARMUP_SECONDS: u32 = 1;
+
+/// CPFs of the table that are asked for at most.
+const KEYS_MAX: usize = 1_000_000;
 
 /// What to compare, and over what.
 #[derive(Clone, Debug)]
@@ -68,7 +71,7 @@ pub fn run(plan: &Plan, progress: impl Fn(&str)) -> anyhow::Result<String> {
     make::registry(&plan.make, &db)?;
     settle(&db)?;
     let keys = folder.path().join("keys.txt");
-    serving::write_keys(&Registry::new(&db), &keys)?;
+    draw::cpfs(&db, KEYS_MAX, plan.make.seed, &keys)?;
     let programs = [programs_in(&plan.before)?, programs_in(&own_folder()?)?];
     // Each serves the index that it built.
     let index = ["before", "after"].map(|name| folder.path().join(name));

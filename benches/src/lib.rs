@@ -3,11 +3,12 @@
 //!
 //! It sees the other programs as a user does, by their command lines and the wire: none of their internals is linked here.
 
+pub mod compare;
 pub mod cost;
 pub mod faults;
 pub mod hostile;
 pub mod load;
-pub mod measure;
+mod measure;
 pub mod oracle;
 pub mod reload;
 

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -59,10 +59,12 @@ fn deaf(program: &Path) -> Command {
     command
 }
 
-/// A running program. Dropped, it is killed.
+/// A running program. Dropped, it is killed, or asked to end first where it was started so.
 #[derive(Debug)]
 pub struct Guard {
     child: Child,
+    /// What ends it when nobody waits for more.
+    end: Signal,
     name: String,
     complaint: File,
 }
@@ -72,15 +74,23 @@ impl Guard {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn spawn(mut command: Command) -> anyhow::Result<Self> {
+    pub fn spawn(command: Command) -> anyhow::Result<Self> {
+        Self::spawn_ended_by(command, Signal::KILL)
+    }
+
+    /// As [`Guard::spawn`], for a program that leaves something behind where it is killed: `end` is what it ends by at once and cleanly.
+    ///
+    /// # Errors
+    /// As [`Guard::spawn`].
+    pub fn spawn_ended_by(mut command: Command, end: Signal) -> anyhow::Result<Self> {
         let name = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
         let complaint = tempfile::tempfile().context("cannot make a temporary file")?;
         let child = command
             .stderr(complaint.try_clone().context("cannot share a temporary file")?)
             .spawn()
             .with_context(|| format!("cannot start `{name}`"))?;
-        scratch::note_child(child.id());
-        Ok(Self { child, name, complaint })
+        scratch::note_child(child.id(), end);
+        Ok(Self { child, end, name, complaint })
     }
 
     /// Its process id.
@@ -92,6 +102,11 @@ impl Guard {
     /// Its standard output, where that is a pipe that nobody took yet.
     pub fn stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
+    }
+
+    /// Its standard input, where that is a pipe that nobody took yet.
+    pub fn stdin(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
     }
 
     /// Everything it prints until it closes its standard output; empty where that is no pipe.
@@ -121,18 +136,34 @@ impl Guard {
     /// # Errors
     /// When it does not end in time; it is killed then.
     pub fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
+        self.end_by(Signal::TERM)
+    }
+
+    /// Asks it to end with `signal` and waits for that.
+    ///
+    /// # Errors
+    /// As [`Guard::terminate`].
+    pub fn end_by(&mut self, signal: Signal) -> anyhow::Result<ExitStatus> {
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).context("a process id out of range")?;
-        kill_process(pid, Signal::TERM).with_context(|| format!("cannot signal `{}`", self.name))?;
+        kill_process(pid, signal).with_context(|| format!("cannot signal `{}`", self.name))?;
         let deadline = Instant::now() + Duration::from_secs(STOP_SECONDS_MAX);
         loop {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);
             }
             if Instant::now() > deadline {
-                bail!("`{}` did not end within {STOP_SECONDS_MAX} s of SIGTERM", self.name);
+                bail!("`{}` did not end within {STOP_SECONDS_MAX} s of {signal:?}", self.name);
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
     }
 
     /// An error that says how it ended and what it complained of.
@@ -151,7 +182,10 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Both fail only where it has ended already.
+        // All of these fail only where it has ended already.
+        if self.end != Signal::KILL && matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.end_by(self.end);
+        }
         let _ = self.child.kill();
         scratch::forget_child(self.pid());
         let _ = self.child.wait();

@@ -7,20 +7,26 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use std::time::{Duration, Instant};
+
 use anyhow::Context as _;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tempfile::TempDir;
 
 /// What a shell shows for a program that Ctrl-C ended.
 const EXIT_INTERRUPTED: i32 = 130;
 
+/// How long children that are asked to end are waited for before they are killed.
+const END_WITHIN: Duration = Duration::from_secs(6);
+
 /// What is to be removed if the run is interrupted now.
 static LEFT: Mutex<Left> = Mutex::new(Left { folders: Vec::new(), children: Vec::new() });
 
 struct Left {
     folders: Vec<PathBuf>,
-    children: Vec<u32>,
+    /// Process ids, and what each is ended by.
+    children: Vec<(Pid, Signal)>,
 }
 
 fn left() -> MutexGuard<'static, Left> {
@@ -51,10 +57,18 @@ pub fn clean_up_when_interrupted() -> anyhow::Result<()> {
 /// Kills and removes what is left. Keeps the lock for good: nothing may be started or made any more.
 fn clean_up() {
     let left = left();
-    for &child in &left.children {
-        if let Some(pid) = i32::try_from(child).ok().and_then(Pid::from_raw) {
-            // One that has ended by itself is as good.
-            let _ = kill_process(pid, Signal::KILL);
+    for &(pid, end) in &left.children {
+        // One that has ended by itself is as good, here and below.
+        let _ = kill_process(pid, end);
+    }
+    let deadline = Instant::now() + END_WITHIN;
+    for &(pid, _) in left.children.iter().filter(|(_, end)| *end != Signal::KILL) {
+        while matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(None)) {
+            if Instant::now() > deadline {
+                let _ = kill_process(pid, Signal::KILL);
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
     for folder in &left.folders {
@@ -64,14 +78,18 @@ fn clean_up() {
     std::mem::forget(left);
 }
 
-/// Notes a child that must not outlive an interrupted run.
-pub(crate) fn note_child(pid: u32) {
-    left().children.push(pid);
+/// Notes a child that must not outlive an interrupted run, and the signal that ends it.
+pub(crate) fn note_child(child: u32, end: Signal) {
+    left().children.extend(pid(child).map(|pid| (pid, end)));
 }
 
 /// Forgets a child, before its process id may be given to another one.
-pub(crate) fn forget_child(pid: u32) {
-    left().children.retain(|&noted| noted != pid);
+pub(crate) fn forget_child(child: u32) {
+    left().children.retain(|&(noted, _)| Some(noted) != pid(child));
+}
+
+fn pid(child: u32) -> Option<Pid> {
+    i32::try_from(child).ok().and_then(Pid::from_raw)
 }
 
 /// A temporary folder, removed when it is dropped and when the run is interrupted.

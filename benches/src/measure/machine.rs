@@ -10,10 +10,15 @@ pub(crate) fn describe() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let cpuinfo = read("/proc/cpuinfo");
     let model = field(&cpuinfo, "model name").unwrap_or("CPU of unknown model");
-    let meminfo = read("/proc/meminfo");
-    let memory = field(&meminfo, "MemTotal").and_then(|text| text.trim_end_matches("kB").trim().parse::<f64>().ok());
-    let gib = memory.unwrap_or(0.0) / (1024.0 * 1024.0);
+    let gib = memory_bytes() as f64 / (1024.0 * 1024.0 * 1024.0);
     format!("{model}, {cores} cores, {gib:.1} GiB of memory, Linux {}", read("/proc/sys/kernel/osrelease").trim())
+}
+
+/// The machine's memory; 0 where it does not tell.
+pub(crate) fn memory_bytes() -> u64 {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = field(&meminfo, "MemTotal").and_then(|text| text.trim_end_matches("kB").trim().parse::<u64>().ok());
+    total.unwrap_or(0) * 1024
 }
 
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {

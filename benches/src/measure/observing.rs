@@ -111,16 +111,6 @@ fn parse_stat(id: u32, text: &str) -> Option<Thread> {
     Some(Thread { id, name, cpu })
 }
 
-/// What each thread worked between two looks, most first. A thread that began in between counts whole.
-pub(crate) fn worked(before: &[Thread], after: &[Thread]) -> Vec<Thread> {
-    let mut worked: Vec<Thread> = after.to_vec();
-    for thread in &mut worked {
-        thread.cpu -= before.iter().find(|earlier| earlier.id == thread.id).map_or(0.0, |earlier| earlier.cpu);
-    }
-    worked.sort_by(|a, b| b.cpu.total_cmp(&a.cpu).then(a.id.cmp(&b.id)));
-    worked
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,12 +130,5 @@ mod tests {
         assert_eq!(parse_stat(7, text), Some(Thread { id: 7, name: "a b) c".to_owned(), cpu: 1.75 }));
         assert!(process_cpu(std::process::id()).is_some());
         assert!(threads(std::process::id()).unwrap().iter().any(|thread| thread.id == std::process::id()));
-    }
-
-    #[test]
-    fn work_is_a_difference() {
-        let thread = |id, cpu| Thread { id, name: String::new(), cpu };
-        let worked = worked(&[thread(1, 5.0), thread(2, 1.0)], &[thread(1, 6.0), thread(2, 3.0), thread(3, 0.5)]);
-        assert_eq!(worked, [thread(2, 2.0), thread(1, 1.0), thread(3, 0.5)]);
     }
 }

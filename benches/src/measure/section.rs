@@ -26,6 +26,15 @@ pub(crate) fn read(path: &Path, name: &str) -> anyhow::Result<Around> {
     split(&text, name).with_context(|| format!("{} cannot take the section", path.display()))
 }
 
+/// What stands between the markers now; nothing where there are none.
+pub(crate) fn inside(path: &Path, name: &str) -> anyhow::Result<String> {
+    let Around { begin, end, before, behind } = read(path, name)?;
+    let Ok(text) = std::fs::read_to_string(path) else { return Ok(String::new()) };
+    let inner = text.strip_prefix(before.as_str()).and_then(|text| text.strip_suffix(behind.as_str()));
+    let inner = inner.and_then(|text| text.strip_prefix(begin.as_str())?.strip_suffix(end.as_str()));
+    Ok(inner.unwrap_or_default().trim().to_owned())
+}
+
 /// Writes the file with `section` between the markers.
 pub(crate) fn write(path: &Path, around: &Around, section: &str) -> anyhow::Result<()> {
     let Around { begin, end, before, behind } = around;
@@ -67,6 +76,8 @@ mod tests {
         assert_eq!(put("four"), format!("# Title\n\n{BEGIN}\nfour\n{END}\n\nafter\n"));
         // Another section beside it.
         write(&path, &read(&path, "y").unwrap(), "five").unwrap();
+        assert_eq!((inside(&path, "x").unwrap(), inside(&path, "y").unwrap()), ("four".to_owned(), "five".to_owned()));
+        assert_eq!(inside(&path, "z").unwrap(), "");
         let text = put("six");
         assert!(text.contains("\nsix\n") && text.contains("<!-- y:begin -->\nfive\n"), "{text}");
     }

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use super::markdown::grouped;
+
 /// Measurements in ascending order, at least one.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Spread(Vec<f64>);
@@ -23,11 +25,25 @@ impl Spread {
     }
 }
 
+impl Spread {
+    /// The least and the greatest one.
+    pub(crate) fn bounds(&self) -> [f64; 2] {
+        [self.0[0], self.0[self.0.len() - 1]]
+    }
+
+    /// As it is displayed, without decimals and with a comma before every three digits.
+    pub(crate) fn grouped(&self) -> String {
+        let [least, greatest] = self.bounds();
+        let text = |value: f64| grouped(value.round() as u64);
+        format!("{} ({}–{})", text(self.median()), text(least), text(greatest))
+    }
+}
+
 /// `median (least–greatest)`, with as many decimals as the format asks for.
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let decimals = f.precision().unwrap_or(2);
-        let (least, greatest) = (self.0[0], self.0[self.0.len() - 1]);
+        let [least, greatest] = self.bounds();
         write!(f, "{:.decimals$} ({least:.decimals$}–{greatest:.decimals$})", self.median())
     }
 }
@@ -41,5 +57,6 @@ mod tests {
         assert_eq!(Spread::new([]), None);
         assert_eq!(format!("{:.1}", Spread::new([3.0, 1.0, 2.0]).unwrap()), "2.0 (1.0–3.0)");
         assert_eq!(Spread::new([4.0, 1.0]).unwrap().median(), 2.5);
+        assert_eq!(Spread::new([84_000.4, 9.0, 1234.0]).unwrap().grouped(), "1,234 (9–84,000)");
     }
 }

@@ -24,7 +24,6 @@ mod manners;
 mod report;
 
 pub use questions::Kind;
-pub(crate) use reading::read_cpf;
 
 pub use report::{Count, Difference, Report};
 

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
-use super::seconds;
+use crate::measure::seconds;
 use crate::table::{Registry, quoted};
 
 /// Makes the two indexes in the database itself; tells seconds and bytes of each, as JSON: `{"cpf":{"seconds":…,"bytes":…},…}`.

@@ -1,0 +1,47 @@
+//! The figures that need neither Redis nor PostgreSQL, in small: every one of them is measured, written and drawn.
+//!
+//! What they come to is not judged: the machine may do anything else meanwhile.
+
+use balcao_benches::processes::{command, output};
+
+#[test]
+fn figures_are_measured_written_and_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("results.md");
+    let compare = |figures: &str| {
+        let mut command = command("compare").unwrap();
+        command.args(["--only", figures, "--rows", "3000", "--sizes", "1000,2000", "--rounds", "2", "--seconds", "1"]);
+        command.args(["--connections", "20"]).arg("--out").arg(&out).arg("--work").arg(folder.path());
+        output(command).unwrap()
+    };
+    let text = compare("build,python,engine,start");
+    for part in ["times as fast", "| Python |", "| 2 |", "| dropped from it |", "images/bench-build-bytes.svg"] {
+        assert!(text.contains(part), "{part} is missing in:\n{text}");
+    }
+    let first = std::fs::read_to_string(&out).unwrap();
+    // A figure is renewed in its place, and alone.
+    compare("start");
+    let second = std::fs::read_to_string(&out).unwrap();
+    let sections = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| line.starts_with("<!-- ")).map(str::to_owned).collect()
+    };
+    assert_eq!(sections(&first), sections(&second));
+    let of_build = |text: &str| text.split("<!-- bench-").nth(1).map(str::to_owned);
+    assert_eq!(of_build(&first), of_build(&second));
+    let drawn = std::fs::read_to_string(folder.path().join("images/bench-python-throughput.svg")).unwrap();
+    assert!(drawn.starts_with("<svg") && drawn.contains("Python"), "{drawn}");
+    // Nothing big is left behind.
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+}
+
+#[test]
+fn what_cannot_be_used_is_refused_before_anything_is_measured() {
+    for arguments in [&["--only", "build"][..], &["--sizes", "2,1", "--full", "--out", "x.md"], &["--only", "nothing"]]
+    {
+        let mut command = command("compare").unwrap();
+        command.args(arguments);
+        let error = output(command).unwrap_err().to_string();
+        assert!(error.contains("exit status: 2"), "{arguments:?}: {error}");
+    }
+}

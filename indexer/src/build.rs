@@ -338,8 +338,8 @@ impl Writer<'_> {
                 return writer.push_row(rowid);
             }
             let further = (shared..name.len()).map(|at| {
-                let (place, token) = name.token(at);
-                place.and_then(|place| tokens.codes[place]).map_or(NameToken::Rare(token), NameToken::Frequent)
+                let code = name.place(at).and_then(|place| tokens.codes[place]);
+                code.map_or_else(|| NameToken::Rare(name.token(at)), NameToken::Frequent)
             });
             writer.push_tokens(shared, further, rowid)?;
             before.copy(name);

@@ -58,17 +58,24 @@ impl NameBatch {
     }
 
     pub(crate) fn push(&mut self, name: &[u8], row: u64) {
+        let start = self.tokens.len() + self.table.waiting();
+        let tokens = self.table.cut(name);
+        self.entries.push(NameEntry { head: 0, row, start: start as u32, tokens: tokens as u32 });
+        if self.table.is_full_of_waiting() {
+            self.number();
+        }
+    }
+
+    /// Numbers the tokens that wait for it.
+    fn number(&mut self) {
         let Self { tokens, texts, text_ends, .. } = self;
-        let start = tokens.len();
-        self.table.cut(name, |number, text| {
+        self.table.number_waiting(|number, text| {
             tokens.push(number.unwrap_or_else(|| {
                 texts.extend_from_slice(text);
                 text_ends.push(texts.len() as u32);
                 TEXT | (text_ends.len() - 1) as u32
             }));
         });
-        let tokens = (tokens.len() - start) as u32;
-        self.entries.push(NameEntry { head: 0, row, start: start as u32, tokens });
     }
 
     /// Whether the batch must be sorted before one more name is added. A name has its room, however long it is.
@@ -122,6 +129,7 @@ impl NameBatch {
     }
 
     fn sort_entries(&mut self) {
+        self.number();
         self.table.sort();
         let Self { entries, tokens, texts, text_ends, table, .. } = self;
         let ranking = Ranking::of(std::slice::from_ref(table));

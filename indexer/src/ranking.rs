@@ -124,12 +124,15 @@ mod tests {
                 let mut start = 0;
                 for (j, &end) in ends.iter().enumerate() {
                     if known >> ((i * 7 + j) % 64) & 1 == 1 {
-                        tables[j % 2].cut(&name.as_bytes()[start..end as usize], |_, _| ());
+                        tables[j % 2].cut(&name.as_bytes()[start..end as usize]);
                     }
                     start = end as usize + 1;
                 }
             }
-            tables.iter_mut().for_each(TokenTable::sort);
+            tables.iter_mut().for_each(|table| {
+                table.number_waiting(|_, _| ());
+                table.sort();
+            });
             let ranking = Ranking::of(&tables);
             for a in &names {
                 for b in &names {
@@ -144,7 +147,8 @@ mod tests {
     fn ranks_leave_room_for_texts_that_are_not_known() {
         let mut tables = vec![TokenTable::new(1 << 16), TokenTable::new(1 << 16)];
         for (table, name) in tables.iter_mut().zip(["C A", "A E"]) {
-            table.cut(name.as_bytes(), |_, _| ());
+            table.cut(name.as_bytes());
+            table.number_waiting(|_, _| ());
             (0..2).for_each(|number| table.count(number));
             table.sort();
         }

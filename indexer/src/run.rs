@@ -344,7 +344,8 @@ mod tests {
             let run = batch.sort();
             // Another thread may know tokens that this one does not.
             let mut other = TokenTable::new(1 << 20);
-            other.cut(b"NAME A DA A", |_, _| ());
+            other.cut(b"NAME A DA A");
+            other.number_waiting(|_, _| ());
             other.sort();
             let tables = [batch.into_table(), other];
             let ranking = Ranking::of(&tables);

@@ -45,6 +45,10 @@ const TEXT_BYTES: usize = 32;
 /// Tokens of a table at most: so many that the numbers of hundreds of tables, doubled, fit 32 bits.
 const TOKENS_MAX: usize = 1 << 22;
 
+/// Tokens, and bytes of their names, that wait for their numbers at most, but for those of one name.
+const WAITING_TOKENS: usize = 128;
+const WAITING_BYTES: usize = 16 * 1024;
+
 /// A token that is not longer than this is found by one look at one place; nearly all are not.
 const SHORT_BYTES: usize = 24;
 
@@ -74,6 +78,15 @@ struct Place {
     number: u32,
 }
 
+/// A token that waits for its number.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    short: Short,
+    hash: u64,
+    start: u32,
+    length: u32,
+}
+
 /// Distinct tokens, numbered from 0 as they come, and how often each was counted.
 #[derive(Debug)]
 pub struct TokenTable {
@@ -89,9 +102,10 @@ pub struct TokenTable {
     order: Vec<(u64, u32)>,
     /// So that nobody can write a registry whose tokens all want one place.
     seeds: Short,
-    /// A name with zeros behind it.
+    /// Tokens that wait for their numbers, and the bytes of their names, with zeros behind them.
+    cut: Vec<Cut>,
     padded: Vec<u8>,
-    name_ends: Vec<u32>,
+    cut_bytes: usize,
 }
 
 impl TokenTable {
@@ -108,31 +122,61 @@ impl TokenTable {
             tokens_max: (memory / (TOKEN_BYTES + TEXT_BYTES)).min(TOKENS_MAX),
             order: Vec::new(),
             seeds: [0, 1, 2].map(|seed| random.hash_one(seed)),
+            cut: Vec::new(),
             padded: Vec::new(),
-            name_ends: Vec::new(),
+            cut_bytes: 0,
         }
     }
 
-    /// Cuts a normalised name into its tokens and gives each to `take`, with its number: a new one where it has none yet, `None` where it gets
-    /// none.
-    pub fn cut(&mut self, name: &[u8], mut take: impl FnMut(Option<u32>, &[u8])) {
-        let (mut padded, mut ends) = (std::mem::take(&mut self.padded), std::mem::take(&mut self.name_ends));
-        padded.clear();
-        padded.extend_from_slice(name);
-        padded.extend_from_slice(&[0; SHORT_BYTES]);
-        token_ends(name, &mut ends);
-        let mut start = 0;
-        for &end in &ends {
-            let end = end as usize;
-            let token = &name[start..end];
-            let number = match KEPT.get(token.len()) {
-                Some(kept) => self.short_number(short(&padded[start..], kept), token),
-                None => self.long_number(token),
-            };
-            take(number, token);
-            start = end + 1;
+    /// Cuts a normalised name into its tokens, which wait for their numbers then: how many they are.
+    pub fn cut(&mut self, name: &[u8]) -> usize {
+        self.padded.truncate(self.cut_bytes);
+        self.padded.extend_from_slice(name);
+        self.padded.extend_from_slice(&[0; SHORT_BYTES]);
+        let (mut start, mut from, end) = (self.cut_bytes, self.cut_bytes, self.cut_bytes + name.len());
+        let before = self.cut.len();
+        while from <= end && start < self.padded.len() && !name.is_empty() {
+            let at = blank(&self.padded, from).min(end);
+            from = at + 1;
+            if at < end && is_particle(&self.padded[start..at]) {
+                continue;
+            }
+            let length = at - start;
+            let short = KEPT.get(length).map_or([0; 3], |kept| short(&self.padded[start..], kept));
+            self.cut.push(Cut { short, hash: self.hash(&short), start: start as u32, length: length as u32 });
+            start = at + 1;
         }
-        (self.padded, self.name_ends) = (padded, ends);
+        self.cut_bytes = end;
+        self.cut.len() - before
+    }
+
+    /// How many tokens wait for their numbers.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.cut.len()
+    }
+
+    /// Whether so many tokens wait that they are worth numbering, or so long ones that they must be.
+    #[must_use]
+    pub fn is_full_of_waiting(&self) -> bool {
+        self.cut.len() >= WAITING_TOKENS || self.cut_bytes >= WAITING_BYTES
+    }
+
+    /// Gives `take` each token that was cut since the last time, in their order, with its number: a new one where it has none yet, `None` where
+    /// it gets none.
+    pub fn number_waiting(&mut self, mut take: impl FnMut(Option<u32>, &[u8])) {
+        let (mut cut, padded) = (std::mem::take(&mut self.cut), std::mem::take(&mut self.padded));
+        // The places are all over the memory: looked at one behind the other, without a decision between, they come side by side.
+        let mask = self.places.len() - 1;
+        let touched = cut.iter().fold(0, |touched, cut| touched ^ self.places[cut.hash as usize & mask].number);
+        std::hint::black_box(touched);
+        for token in &cut {
+            let text = &padded[token.start as usize..][..token.length as usize];
+            let short = text.len() <= SHORT_BYTES;
+            take(if short { self.short_number(token, text) } else { self.long_number(text) }, text);
+        }
+        cut.clear();
+        (self.cut, self.padded, self.cut_bytes) = (cut, padded, 0);
     }
 
     /// Counts an occurrence of a token by its number.
@@ -189,9 +233,9 @@ impl TokenTable {
         &self.order
     }
 
-    fn short_number(&mut self, short: Short, token: &[u8]) -> Option<u32> {
+    fn short_number(&mut self, &Cut { short, hash, .. }: &Cut, token: &[u8]) -> Option<u32> {
         let mask = self.places.len() - 1;
-        let mut at = self.hash(&short) as usize & mask;
+        let mut at = hash as usize & mask;
         loop {
             let place = &self.places[at];
             if place.number == 0 {
@@ -255,6 +299,21 @@ impl TokenTable {
     }
 }
 
+/// Where the first blank at or behind `from` is, or a place behind all of `padded` but its zeros.
+fn blank(padded: &[u8], mut from: usize) -> usize {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    while let Some(bytes) = padded[from..].first_chunk() {
+        // The lowest byte that is zero now was a blank; above it there may be false ones.
+        let others = u64::from_le_bytes(*bytes) ^ EACH * b' ' as u64;
+        let found = others.wrapping_sub(EACH) & !others & EACH << 7;
+        if found != 0 {
+            return from + found.trailing_zeros() as usize / 8;
+        }
+        from += 8;
+    }
+    padded.len()
+}
+
 /// The token at the beginning of `padded`, as numbers.
 fn short(padded: &[u8], kept: &Short) -> Short {
     let mut short = *kept;
@@ -303,8 +362,13 @@ mod tests {
             let mut model: HashMap<Vec<u8>, u32> = HashMap::new();
             for name in &names {
                 let mut found = Vec::new();
-                table.cut(name.as_bytes(), |number, token| found.push((number, token.to_vec())));
-                assert_eq!(found.iter().map(|(_, token)| token.as_slice()).collect::<Vec<_>>(), tokens(name));
+                let other = if name.len() % 2 == 0 { "DA OTHER A" } else { "" };
+                let counts = (table.cut(name.as_bytes()), table.cut(other.as_bytes()));
+                prop_assert_eq!(counts, (tokens(name).len(), tokens(other).len()));
+                table.number_waiting(|number, token| found.push((number, token.to_vec())));
+                prop_assert_eq!(table.waiting(), 0);
+                let cut = found.iter().map(|(_, token)| token.as_slice());
+                prop_assert!(cut.eq(tokens(name).into_iter().chain(tokens(other))));
                 for (number, token) in found {
                     let next = model.len() as u32;
                     let expected = *model.entry(token.clone()).or_insert(next);
@@ -324,7 +388,8 @@ mod tests {
 
     fn number(table: &mut TokenTable, token: &[u8]) -> Option<u32> {
         let mut found = None;
-        table.cut(token, |number, _| found = number);
+        assert_eq!(table.cut(token), 1);
+        table.number_waiting(|number, _| found = number);
         found
     }
 

@@ -3,13 +3,15 @@
 //! The token at place p of the order has rank 2p + 2. A token that no table numbers has the odd rank between its neighbours, which others may
 //! have too: only there the text decides. Absence is rank 0.
 
-use balcao_index::{TokenTable, token_ends};
+use balcao_index::{TokenTable, first_bytes, token_ends};
 
 /// The order of the tokens of all tables.
 pub(crate) struct Ranking<'t> {
     tables: &'t [TokenTable],
     /// Table and number of each distinct token, ascending by the tokens' bytes.
     order: Vec<(u32, u32)>,
+    /// The first bytes of each: a search need not look at the tokens but at the end.
+    firsts: Vec<u64>,
     /// By table and number.
     ranks: Vec<Vec<u32>>,
     /// Bits of a rank.
@@ -26,17 +28,17 @@ impl<'t> Ranking<'t> {
         // A stable sort finds the tables in order already, and merges them.
         all.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| token(a.1).cmp(token(b.1))));
         let mut order: Vec<(u32, u32)> = Vec::with_capacity(all.len());
+        let mut firsts = Vec::with_capacity(all.len());
         let mut ranks: Vec<Vec<u32>> = tables.iter().map(|table| vec![0; table.len()]).collect();
-        let mut before = None;
         for (first, place) in all {
-            if before != Some(first) || order.last().is_none_or(|&last| token(last) != token(place)) {
+            if firsts.last() != Some(&first) || order.last().is_none_or(|&last| token(last) != token(place)) {
                 order.push(place);
+                firsts.push(first);
             }
-            before = Some(first);
             ranks[place.0 as usize][place.1 as usize] = 2 * order.len() as u32;
         }
         let bits = u32::BITS - (2 * order.len() as u32 + 1).leading_zeros();
-        Self { tables, order, ranks, bits }
+        Self { tables, order, firsts, ranks, bits }
     }
 
     /// The ranks of a table's tokens, by their numbers.
@@ -46,9 +48,14 @@ impl<'t> Ranking<'t> {
 
     /// The rank of any text.
     pub(crate) fn rank_of(&self, token: &[u8]) -> u32 {
-        match self.order.binary_search_by(|&(table, number)| self.tables[table as usize].token(number).cmp(token)) {
-            Ok(place) => 2 * place as u32 + 2,
-            Err(place) => 2 * place as u32 + 1,
+        let first = first_bytes(token);
+        let start = self.firsts.partition_point(|&other| other < first);
+        let same = self.firsts[start..].partition_point(|&other| other == first);
+        let found = self.order[start..start + same]
+            .binary_search_by(|&(table, number)| self.tables[table as usize].token(number).cmp(token));
+        match found {
+            Ok(place) => 2 * (start + place) as u32 + 2,
+            Err(place) => 2 * (start + place) as u32 + 1,
         }
     }
 

@@ -226,7 +226,7 @@ impl TokenTable {
         self.order = order;
     }
 
-    /// The tokens' first eight bytes, as a big-endian number filled with zeros, and their numbers: all that were there at the last
+    /// The tokens' [`first_bytes`] and their numbers: all that were there at the last
     /// [`TokenTable::sort`], in the order of the tokens.
     #[must_use]
     pub fn order(&self) -> &[(u64, u32)] {
@@ -323,8 +323,9 @@ fn short(padded: &[u8], kept: &Short) -> Short {
     short
 }
 
-/// The first eight bytes of a text, so that numbers compare as texts do as far as they go.
-fn first_bytes(text: &[u8]) -> u64 {
+/// The first eight bytes of a token, as a big-endian number filled with zeros: numbers compare as the tokens do as far as they go.
+#[must_use]
+pub fn first_bytes(text: &[u8]) -> u64 {
     let mut bytes = [0; 8];
     let length = text.len().min(8);
     bytes[..length].copy_from_slice(&text[..length]);

@@ -102,18 +102,21 @@ impl Cpf {
 
     /// Base: the first nine digits, 0 to 999,999,999.
     #[must_use]
+    #[inline]
     pub fn base(self) -> u32 {
         self.base
     }
 
     /// Whether the check digits are those that the base asks for.
     #[must_use]
+    #[inline]
     pub fn has_right_check_digits(self) -> bool {
         self.check == check_digits(self.base)
     }
 
     /// All eleven digits as one number, 0 to 99,999,999,999.
     #[must_use]
+    #[inline]
     pub fn number(self) -> u64 {
         u64::from(self.base) * 100 + u64::from(self.check)
     }
@@ -158,6 +161,7 @@ impl fmt::Debug for Cpf {
 }
 
 /// The two check digits of a base, by the two weighted sums modulo 11 of the Receita Federal.
+#[inline]
 fn check_digits(base: u32) -> u8 {
     // From the first digit to the ninth, its weight is 1, 2, … 9 in the first sum and 0, 1, … 8 in the second. Three digits at a time: their
     // plain sum and their sum with weights 0, 1, 2, to which the weight of their first one is added.

@@ -158,7 +158,7 @@ pub fn build_with(
     let shards = plan.shards.map_or(threads, NonZero::get);
     let writer = Writer { generation: &generation, storage, range, shards, threads, memory: plan.memory, progress };
     let manifest = writer.write(
-        scanned,
+        &scanned,
         Source {
             table: table.name.clone(),
             cpf_column: table.columns[table.cpf_at].clone(),
@@ -232,7 +232,7 @@ enum Job {
 }
 
 impl Writer<'_> {
-    fn write(&self, scanned: Scanned, source: Source) -> Result<Manifest, BuildError> {
+    fn write(&self, scanned: &Scanned, source: Source) -> Result<Manifest, BuildError> {
         self.progress.stage("writing");
         let ranking = Ranking::of(&scanned.tokens);
         let (words, codes) = Words::frequent(&ranking.counted());

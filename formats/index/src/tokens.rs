@@ -302,10 +302,11 @@ impl TokenTable {
 /// Where the first blank at or behind `from` is, or a place behind all of `padded` but its zeros.
 fn blank(padded: &[u8], mut from: usize) -> usize {
     const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    const BLANKS: u64 = u64::from_ne_bytes([b' '; 8]);
     while let Some(bytes) = padded[from..].first_chunk() {
         // The lowest byte that is zero now was a blank; above it there may be false ones.
-        let others = u64::from_le_bytes(*bytes) ^ EACH * b' ' as u64;
-        let found = others.wrapping_sub(EACH) & !others & EACH << 7;
+        let others = u64::from_le_bytes(*bytes) ^ BLANKS;
+        let found = others.wrapping_sub(EACH) & !others & (EACH << 7);
         if found != 0 {
             return from + found.trailing_zeros() as usize / 8;
         }

@@ -70,7 +70,7 @@ impl Cpf {
             greatest = greatest.max(digit);
             number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
         }
-        (greatest < 10).then(|| Self { base: (number / 100) as u32, check: (number % 100) as u8 })
+        (greatest < 10).then_some(Self { base: (number / 100) as u32, check: (number % 100) as u8 })
     }
 
     /// Reads the text of a JSON number: digits alone, so neither a sign nor a fraction nor an exponent.

@@ -1,6 +1,6 @@
 //! Batches: the keys that one scanning thread has read, until they fill their memory and are sorted into a run.
 
-use balcao_index::{TokenTable, token_ends};
+use balcao_index::TokenTable;
 
 use crate::keys::{Numbers, pack_name, pack_number, pack_text};
 use crate::ranking::Ranking;
@@ -36,7 +36,6 @@ pub(crate) struct NameBatch {
     texts_max: usize,
     table: TokenTable,
     thread: usize,
-    ends: Vec<u32>,
 }
 
 impl NameBatch {
@@ -55,24 +54,28 @@ impl NameBatch {
             texts_max: (memory / 6).min(u32::MAX as usize / 2),
             table: TokenTable::new(table),
             thread,
-            ends: Vec::new(),
         }
     }
 
     pub(crate) fn push(&mut self, name: &[u8], row: u64) {
-        token_ends(name, &mut self.ends);
-        self.entries.push(NameEntry { head: 0, row, start: self.tokens.len() as u32, tokens: self.ends.len() as u32 });
-        let mut start = 0;
-        for &end in &self.ends {
-            let text = &name[start..end as usize];
-            start = end as usize + 1;
-            let token = self.table.number(text).unwrap_or_else(|| {
-                self.texts.extend_from_slice(text);
-                self.text_ends.push(self.texts.len() as u32);
-                TEXT | (self.text_ends.len() - 1) as u32
-            });
-            self.tokens.push(token);
+        let start = self.tokens.len() + self.table.waiting();
+        let tokens = self.table.cut(name);
+        self.entries.push(NameEntry { head: 0, row, start: start as u32, tokens: tokens as u32 });
+        if self.table.is_full_of_waiting() {
+            self.number();
         }
+    }
+
+    /// Numbers the tokens that wait for it.
+    fn number(&mut self) {
+        let Self { tokens, texts, text_ends, .. } = self;
+        self.table.number_waiting(|number, text| {
+            tokens.push(number.unwrap_or_else(|| {
+                texts.extend_from_slice(text);
+                text_ends.push(texts.len() as u32);
+                TEXT | (text_ends.len() - 1) as u32
+            }));
+        });
     }
 
     /// Whether the batch must be sorted before one more name is added. A name has its room, however long it is.
@@ -126,6 +129,8 @@ impl NameBatch {
     }
 
     fn sort_entries(&mut self) {
+        self.number();
+        self.table.sort();
         let Self { entries, tokens, texts, text_ends, table, .. } = self;
         let ranking = Ranking::of(std::slice::from_ref(table));
         let ranks = ranking.ranks(0);

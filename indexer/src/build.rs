@@ -195,7 +195,7 @@ pub fn build_with(
     let shards = plan.shards.map_or(threads, NonZero::get);
     let writer = Writer { generation: &generation, storage, range, shards, threads, memory: plan.memory, progress };
     let mut manifest = writer.write(
-        scanned,
+        &scanned,
         Source {
             table: table.name.clone(),
             cpf_column: table.columns[table.cpf_at].clone(),
@@ -298,7 +298,7 @@ enum Job {
 }
 
 impl Writer<'_> {
-    fn write(&self, scanned: Scanned, source: Source) -> Result<Manifest, BuildError> {
+    fn write(&self, scanned: &Scanned, source: Source) -> Result<Manifest, BuildError> {
         self.progress.stage("writing");
         let ranking = Ranking::of(&scanned.tokens);
         let (words, codes) = Words::frequent(&ranking.counted());
@@ -405,8 +405,8 @@ impl Writer<'_> {
                 return writer.push_row(rowid);
             }
             let further = (shared..name.len()).map(|at| {
-                let (place, token) = name.token(at);
-                place.and_then(|place| tokens.codes[place]).map_or(NameToken::Rare(token), NameToken::Frequent)
+                let code = name.place(at).and_then(|place| tokens.codes[place]);
+                code.map_or_else(|| NameToken::Rare(name.token(at)), NameToken::Frequent)
             });
             writer.push_tokens(shared, further, rowid)?;
             before.copy(name);

@@ -111,10 +111,14 @@ impl<'r> NameKeys<'r> {
         (0..self.len().min(other.len())).take_while(same).count()
     }
 
-    /// The token at a place of the name: its place in the ranking, where it has one, and its text.
-    pub(crate) fn token(&self, at: usize) -> (Option<usize>, &[u8]) {
-        let rank = self.ranks[at];
-        (place(rank), self.ranking.token(rank).unwrap_or_else(|| self.text(at)))
+    /// Where in the ranking the token at a place of the name stands, if it does.
+    pub(crate) fn place(&self, at: usize) -> Option<usize> {
+        place(self.ranks[at])
+    }
+
+    /// The token at a place of the name.
+    pub(crate) fn token(&self, at: usize) -> &[u8] {
+        self.place(at).map_or_else(|| self.text(at), |place| self.ranking.token(place))
     }
 
     fn text(&self, at: usize) -> &[u8] {
@@ -192,7 +196,7 @@ impl Keys for NameKeys<'_> {
             if at > 0 {
                 name.push(b' ');
             }
-            name.extend_from_slice(self.token(at).1);
+            name.extend_from_slice(self.token(at));
         }
         name.cmp(key)
     }

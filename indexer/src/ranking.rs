@@ -3,44 +3,42 @@
 //! The token at place p of the order has rank 2p + 2. A token that no table numbers has the odd rank between its neighbours, which others may
 //! have too: only there the text decides. Absence is rank 0.
 
-use balcao_index::{TokenTable, token_ends};
+use balcao_index::{TokenTable, first_bytes, token_ends};
 
 /// The order of the tokens of all tables.
 pub(crate) struct Ranking<'t> {
     tables: &'t [TokenTable],
     /// Table and number of each distinct token, ascending by the tokens' bytes.
     order: Vec<(u32, u32)>,
+    /// The first bytes of each: a search need not look at the tokens but at the end.
+    firsts: Vec<u64>,
     /// By table and number.
     ranks: Vec<Vec<u32>>,
     /// Bits of a rank.
     bits: u32,
 }
 
-/// The first eight bytes of a text, so that numbers compare as texts do as far as they go; shorter ones are filled with zeros.
-fn first_bytes(text: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    let length = text.len().min(8);
-    bytes[..length].copy_from_slice(&text[..length]);
-    u64::from_be_bytes(bytes)
-}
-
 impl<'t> Ranking<'t> {
+    /// The order of the tokens that were in the tables when each was last sorted.
     pub(crate) fn of(tables: &'t [TokenTable]) -> Self {
         let token = |(table, number): (u32, u32)| tables[table as usize].token(number);
-        let all =
-            tables.iter().zip(0..).flat_map(|(table, at)| (0..table.len() as u32).map(move |number| (at, number)));
-        let mut all: Vec<_> = all.map(|place| (first_bytes(token(place)), place)).collect();
-        all.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| token(a.1).cmp(token(b.1))));
+        let all = tables.iter().zip(0..);
+        let all = all.flat_map(|(table, at)| table.order().iter().map(move |&(first, number)| (first, (at, number))));
+        let mut all: Vec<_> = all.collect();
+        // A stable sort finds the tables in order already, and merges them.
+        all.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| token(a.1).cmp(token(b.1))));
         let mut order: Vec<(u32, u32)> = Vec::with_capacity(all.len());
+        let mut firsts = Vec::with_capacity(all.len());
         let mut ranks: Vec<Vec<u32>> = tables.iter().map(|table| vec![0; table.len()]).collect();
-        for (_, place) in all {
-            if order.last().is_none_or(|&last| token(last) != token(place)) {
+        for (first, place) in all {
+            if firsts.last() != Some(&first) || order.last().is_none_or(|&last| token(last) != token(place)) {
                 order.push(place);
+                firsts.push(first);
             }
             ranks[place.0 as usize][place.1 as usize] = 2 * order.len() as u32;
         }
         let bits = u32::BITS - (2 * order.len() as u32 + 1).leading_zeros();
-        Self { tables, order, ranks, bits }
+        Self { tables, order, firsts, ranks, bits }
     }
 
     /// The ranks of a table's tokens, by their numbers.
@@ -50,16 +48,21 @@ impl<'t> Ranking<'t> {
 
     /// The rank of any text.
     pub(crate) fn rank_of(&self, token: &[u8]) -> u32 {
-        match self.order.binary_search_by(|&(table, number)| self.tables[table as usize].token(number).cmp(token)) {
-            Ok(place) => 2 * place as u32 + 2,
-            Err(place) => 2 * place as u32 + 1,
+        let first = first_bytes(token);
+        let start = self.firsts.partition_point(|&other| other < first);
+        let same = self.firsts[start..].partition_point(|&other| other == first);
+        let found = self.order[start..start + same]
+            .binary_search_by(|&(table, number)| self.tables[table as usize].token(number).cmp(token));
+        match found {
+            Ok(place) => 2 * (start + place) as u32 + 2,
+            Err(place) => 2 * (start + place) as u32 + 1,
         }
     }
 
-    /// The token of a rank, where it has one text.
-    pub(crate) fn token(&self, rank: u32) -> Option<&'t [u8]> {
-        let &(table, number) = self.order.get(place(rank)?)?;
-        Some(self.tables[table as usize].token(number))
+    /// The token at a place of the order.
+    pub(crate) fn token(&self, place: usize) -> &'t [u8] {
+        let (table, number) = self.order[place];
+        self.tables[table as usize].token(number)
     }
 
     /// The distinct tokens in their order, and how often they were counted.
@@ -128,11 +131,15 @@ mod tests {
                 let mut start = 0;
                 for (j, &end) in ends.iter().enumerate() {
                     if known >> ((i * 7 + j) % 64) & 1 == 1 {
-                        tables[j % 2].number(&name.as_bytes()[start..end as usize]);
+                        tables[j % 2].cut(&name.as_bytes()[start..end as usize]);
                     }
                     start = end as usize + 1;
                 }
             }
+            tables.iter_mut().for_each(|table| {
+                table.number_waiting(|_, _| ());
+                table.sort();
+            });
             let ranking = Ranking::of(&tables);
             for a in &names {
                 for b in &names {
@@ -146,11 +153,11 @@ mod tests {
     #[test]
     fn ranks_leave_room_for_texts_that_are_not_known() {
         let mut tables = vec![TokenTable::new(1 << 16), TokenTable::new(1 << 16)];
-        for token in ["C", "A"] {
-            tables[0].number(token.as_bytes()).map(|number| tables[0].count(number));
-        }
-        for token in ["A", "E"] {
-            tables[1].number(token.as_bytes()).map(|number| tables[1].count(number));
+        for (table, name) in tables.iter_mut().zip(["C A", "A E"]) {
+            table.cut(name.as_bytes());
+            table.number_waiting(|_, _| ());
+            (0..2).for_each(|number| table.count(number));
+            table.sort();
         }
         let ranking = Ranking::of(&tables);
         assert_eq!((ranking.ranks(0), ranking.ranks(1)), (&[4, 2][..], &[2, 6][..]));
@@ -158,7 +165,7 @@ mod tests {
             ["", "A", "B", "C", "D", "E", "F"].map(|text| ranking.rank_of(text.as_bytes())),
             [1, 2, 3, 4, 5, 6, 7]
         );
-        assert_eq!((ranking.token(4), ranking.token(5), ranking.token(8)), (Some(&b"C"[..]), None, None));
+        assert_eq!([4, 5, 0].map(|rank| place(rank).map(|place| ranking.token(place))), [Some(&b"C"[..]), None, None]);
         assert_eq!(ranking.counted(), [(&b"A"[..], 2), (b"C", 1), (b"E", 1)]);
     }
 }

@@ -37,6 +37,7 @@ const _: () = assert!(CPF_BLOCK_KEYS <= 256 && ODD_CODES + 99_999_999_999 < CODE
 
 /// The code of a CPF: its base where the check digits hold, since they say nothing then; else 10⁹ and all eleven digits. Below 2³⁷.
 #[must_use]
+#[inline]
 pub fn cpf_code(cpf: Cpf) -> u64 {
     if cpf.has_right_check_digits() { u64::from(cpf.base()) } else { ODD_CODES + cpf.number() }
 }

@@ -40,7 +40,7 @@ pub use rowids::RowidRange;
 pub use sealed::{FOOTER_BYTES, HEADER_BYTES, MAGIC, PAGE_BYTES};
 pub use source::{Source, SourceError, SourceFile, SourceStamp};
 pub use storage::{NamelessFile, RealFiles, Storage, StoredFile};
-pub use tokens::{TokenTable, token_ends};
+pub use tokens::{TokenTable, first_bytes, token_ends};
 pub use verify::{Verified, verify};
 pub use words::{WordCounter, Words};
 

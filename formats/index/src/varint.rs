@@ -4,6 +4,7 @@
 pub(crate) const VARINT_BYTES_MAX: usize = 10;
 
 /// Appends `value`.
+#[inline]
 pub fn write(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
@@ -14,7 +15,19 @@ pub fn write(out: &mut Vec<u8>, mut value: u64) {
 
 /// Takes a number off the front of `bytes`; `None` where they end too early or hold more than 64 bits.
 #[must_use]
+#[inline]
 pub fn read(bytes: &mut &[u8]) -> Option<u64> {
+    match bytes {
+        [byte, rest @ ..] if *byte < 0x80 => {
+            let value = u64::from(*byte);
+            *bytes = rest;
+            Some(value)
+        }
+        _ => read_long(bytes),
+    }
+}
+
+fn read_long(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0_u64;
     for (i, &byte) in bytes.iter().take(VARINT_BYTES_MAX).enumerate() {
         let shift = 7 * i as u32;

@@ -97,18 +97,21 @@ impl Cpf {
 
     /// Base: the first nine digits, 0 to 999,999,999.
     #[must_use]
+    #[inline]
     pub fn base(self) -> u32 {
         self.base
     }
 
     /// Whether the check digits are those that the base asks for.
     #[must_use]
+    #[inline]
     pub fn has_right_check_digits(self) -> bool {
         self.check == check_digits(self.base)
     }
 
     /// All eleven digits as one number, 0 to 99,999,999,999.
     #[must_use]
+    #[inline]
     pub fn number(self) -> u64 {
         u64::from(self.base) * 100 + u64::from(self.check)
     }
@@ -172,6 +175,7 @@ const SUMS: [(u8, u8); 1000] = {
 };
 
 /// The two check digits of a base, by the two weighted sums modulo 11 of the Receita Federal.
+#[inline]
 fn check_digits(base: u32) -> u8 {
     let (mut first, mut second) = (0, 0);
     // From the first digit to the ninth, its weight is 1, 2, … 9 in the first sum and 0, 1, … 8 in the second. Three digits are looked up at once:

@@ -20,6 +20,7 @@ pub struct Record<'a> {
 impl<'a> Record<'a> {
     /// Takes the payload of a cell, if it is a record of exactly `columns` values. Where a column is the rowid by another name, its value is not
     /// stored: `alias` has it.
+    #[inline]
     pub(crate) fn parse(payload: &'a [u8], columns: usize, alias: Option<(usize, i64)>) -> Option<Self> {
         let (header_bytes, at) = varint(payload)?;
         let header_bytes = usize::try_from(header_bytes).ok().filter(|bytes| (at..=payload.len()).contains(bytes))?;
@@ -35,12 +36,14 @@ impl<'a> Record<'a> {
     }
 
     /// The values in the order of the columns.
+    #[inline]
     #[must_use]
     pub fn values(self) -> Values<'a> {
         Values { kinds: self.kinds, body: self.body, at: 0, alias: self.alias }
     }
 
     /// The value of column `at`, from 0.
+    #[inline]
     #[must_use]
     pub fn value(self, at: usize) -> Option<ValueRef<'a>> {
         self.values().nth(at)
@@ -59,6 +62,7 @@ pub struct Values<'a> {
 impl<'a> Iterator for Values<'a> {
     type Item = ValueRef<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<ValueRef<'a>> {
         let (kind, length) = varint(self.kinds)?;
         self.kinds = &self.kinds[length..];
@@ -82,14 +86,15 @@ impl<'a> Iterator for Values<'a> {
 }
 
 /// The bytes of a value of this kind; `None` for one that is reserved, or too long for any file.
+#[inline]
 fn bytes_of(kind: u64) -> Option<usize> {
     match kind {
+        12.. => usize::try_from((kind - 12) / 2).ok(),
         0 | 8 | 9 => Some(0),
         1..=4 => Some(kind as usize),
         5 => Some(6),
         6 | 7 => Some(8),
         10 | 11 => None,
-        _ => usize::try_from((kind - 12) / 2).ok(),
     }
 }
 
@@ -106,6 +111,7 @@ fn real(bytes: &[u8]) -> ValueRef<'static> {
 }
 
 /// A number of variable length at the beginning of `bytes`, and how many of them it takes.
+#[inline]
 pub(crate) fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
     // Nearly all are one byte.
     match *bytes.first()? {

@@ -167,6 +167,7 @@ impl Tree {
         }
     }
 
+    #[inline]
     fn parse<'a>(&self, payload: &'a [u8], rowid: i64) -> Option<Record<'a>> {
         let record = Record::parse(payload, self.columns, self.alias.map(|at| (at, rowid)))?;
         // What SQLite gives otherwise than it is stored, it gives itself.
@@ -219,8 +220,8 @@ impl<'a> Iterator for Rows<'a> {
         loop {
             match self.next {
                 Next::Along if self.at < self.leaf.cells() => {
-                    let row = self.leaf.head(self.at).ok_or(Lost).map(|(_, rowid, _)| {
-                        let payload = self.leaf.cell(self.at).map(|cell| cell.1);
+                    let row = self.leaf.head(self.at).ok_or(Lost).map(|(bytes, rowid, cell)| {
+                        let payload = self.leaf.payload(bytes, cell);
                         (rowid, payload.and_then(|payload| self.tree.parse(payload, rowid)))
                     });
                     self.at += 1;
@@ -317,12 +318,19 @@ impl<'a> Leaf<'a> {
     /// Rowid and payload of a cell; `None` where there is none, or not all of it is on this page.
     fn cell(&self, at: usize) -> Option<(i64, &'a [u8])> {
         let (bytes, rowid, cell) = self.head(at)?;
+        Some((rowid, self.payload(bytes, cell)?))
+    }
+
+    /// The payload of so many bytes that `cell` begins with.
+    #[inline]
+    fn payload(&self, bytes: u64, cell: &'a [u8]) -> Option<&'a [u8]> {
         let here = self.page.len().checked_sub(CELL_RESERVED_BYTES)?;
         let whole = usize::try_from(bytes).ok().filter(|&bytes| bytes <= here)?;
-        Some((rowid, cell.get(..whole)?))
+        cell.get(..whole)
     }
 
     /// The payload's length, the rowid, and the page from the payload on.
+    #[inline]
     fn head(&self, at: usize) -> Option<(u64, i64, &'a [u8])> {
         let start = be16(self.pointers, at.checked_mul(2)?)?;
         let cell = self.page.get(start..)?;
@@ -420,6 +428,7 @@ fn lower_bound(count: usize, key: impl Fn(usize) -> Option<i64>, wanted: i64) ->
     Some(low)
 }
 
+#[inline]
 fn be16(bytes: &[u8], at: usize) -> Option<usize> {
     let [high, low] = *bytes.get(at..)?.first_chunk()?;
     Some(usize::from(u16::from_be_bytes([high, low])))

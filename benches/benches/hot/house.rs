@@ -69,7 +69,8 @@ fn table_name() -> TableName {
 fn fill(folder: &Path, rows: u64) -> anyhow::Result<()> {
     let db = database(folder);
     write_registry(&Plan { recipe: Recipe::new(rows, SEED, DIRTY)?, out: db.clone() }, |_| {})?;
-    let plan = BuildPlan { db, index: index(folder), table: table_name(), shards: None, memory: MEMORY_BYTES };
+    let plan =
+        BuildPlan { db, index: index(folder), table: table_name(), shards: None, memory: MEMORY_BYTES, cluster: false };
     build(&plan, &Silent)?;
     eprintln!("registry of {rows} rows, seed {SEED}, {DIRTY} of them dirty");
     Ok(())

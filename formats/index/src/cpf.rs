@@ -6,12 +6,13 @@
 //! a gap in bits (1 byte), its codes less one (1 byte), the gaps. The `fst` maps a last code (5 bytes, big endian), the first of equal
 //! ones, to the block's offset in the file.
 
+use std::iter;
 use std::ops::Range;
 use std::path::Path;
 
 use balcao_record::Cpf;
 
-use crate::bits::{self, PADDING, Packer};
+use crate::bits::{self, Gaps, PADDING, Packer};
 use crate::error::{IndexError, Result};
 use crate::manifest::FileEntry;
 use crate::rowids::{RowidRange, RowidWriter, Rowids};
@@ -34,6 +35,7 @@ const ODD_CODES: u64 = 1_000_000_000;
 const BLOCK_BYTES_MAX: usize = varint::VARINT_BYTES_MAX + CODE_BYTES + 2 + (CPF_BLOCK_KEYS - 1) * CODE_BYTES;
 
 const _: () = assert!(CPF_BLOCK_KEYS <= 256 && ODD_CODES + 99_999_999_999 < CODE_MAX);
+const _: () = assert!(8 * CODE_BYTES as u32 <= bits::GAP_BITS_MAX);
 
 /// The code of a CPF: its base where the check digits hold, since they say nothing then; else 10⁹ and all eleven digits. Below 2³⁷.
 #[must_use]
@@ -150,27 +152,33 @@ pub(crate) struct CpfShard {
 struct Block<'a> {
     rank: u64,
     first: u64,
-    width: u32,
-    gaps: u64,
-    packed: &'a [u8],
+    gaps: Gaps<'a>,
 }
 
 impl Block<'_> {
-    /// The codes in order.
-    fn codes(&self) -> impl Iterator<Item = Option<u64>> {
-        let mut code = Some(self.first);
-        (0..=self.gaps).map(move |i| {
-            if i > 0 {
-                let gap = bits::get(self.packed, self.width, i - 1);
-                code = code.zip(gap).and_then(|(code, gap)| code.checked_add(gap));
-            }
+    /// The codes in order. Gaps of [`CODE_BYTES`] cannot overflow their sum.
+    fn codes(&self) -> impl Iterator<Item = u64> {
+        let mut code = self.first;
+        iter::once(code).chain((0..self.gaps.len()).map_while(|i| self.gaps.get(i)).map(move |gap| {
+            code += gap;
             code
-        })
+        }))
     }
 
-    /// Offset of the block behind this one, from the start of the gaps.
-    fn gap_bytes(&self) -> u64 {
-        bits::bytes_of(self.gaps, self.width).unwrap_or(u64::MAX)
+    /// The rank behind this block's last code.
+    fn end(&self) -> u64 {
+        self.rank + self.gaps.len() as u64 + 1
+    }
+
+    /// The ranks of a code in this block; from where it would stand, where it does not. `None` where all codes are below.
+    fn run(&self, code: u64) -> Option<Range<u64>> {
+        let (below, found) = self.gaps.climb(self.first, code)?;
+        let start = self.rank + below as u64;
+        if found > code {
+            return Some(start..start);
+        }
+        let equal = (below..self.gaps.len()).take_while(|&gap| self.gaps.get(gap) == Some(0)).count();
+        Some(start..start + 1 + equal as u64)
     }
 }
 
@@ -209,19 +217,12 @@ impl CpfShard {
             return Ok(self.count()..self.count());
         }
         let block = self.block_of(code)?;
-        let mut start = None;
-        for (found, rank) in block.codes().zip(block.rank..) {
-            let found = found.ok_or_else(|| self.gap_beyond())?;
-            if start.is_none() && found >= code {
-                start = Some(rank);
-            }
-            if found > code {
-                return Ok(start.unwrap_or(rank)..rank);
-            }
+        let run = block.run(code).ok_or_else(|| self.ends_below())?;
+        if run.end < block.end() || run.is_empty() {
+            return Ok(run);
         }
         // The block's last code is this one: the run may go on in the next blocks.
-        let start = start.ok_or_else(|| self.ends_below())?;
-        Ok(start..if code == self.max { self.count() } else { self.lower_bound(code + 1)? })
+        Ok(run.start..if code == self.max { self.count() } else { self.lower_bound(code + 1)? })
     }
 
     /// How many codes stand below `code`: the first rank at or above it.
@@ -229,13 +230,7 @@ impl CpfShard {
         if code > self.max {
             return Ok(self.count());
         }
-        let block = self.block_of(code)?;
-        for (found, rank) in block.codes().zip(block.rank..) {
-            if found.ok_or_else(|| self.gap_beyond())? >= code {
-                return Ok(rank);
-            }
-        }
-        Err(self.ends_below())
+        self.block_of(code)?.run(code).map(|run| run.start).ok_or_else(|| self.ends_below())
     }
 
     /// The first block whose last code is at or above `code`, which is not above the greatest.
@@ -243,10 +238,6 @@ impl CpfShard {
         let place = self.sparse.block_of(&code_bytes(code));
         let place = place.ok_or_else(|| self.file.damaged(self.blocks_end, "no block for a code"))?;
         Ok(self.block(place)?.0)
-    }
-
-    fn gap_beyond(&self) -> IndexError {
-        self.file.damaged(0, "a gap beyond its block")
     }
 
     fn ends_below(&self) -> IndexError {
@@ -263,7 +254,6 @@ impl CpfShard {
                 return Err(self.file.damaged(place, format!("a block of rank {}, expected {rank}", block.rank)));
             }
             for code in block.codes() {
-                let code = code.ok_or_else(|| self.gap_beyond())?;
                 if before.replace(code) != Some(code) && self.sparse.block_of(&code_bytes(code)) != Some(place) {
                     return Err(self.file.damaged(place, format!("the code at rank {rank} is not found")));
                 }
@@ -286,12 +276,14 @@ impl CpfShard {
         let rank = varint::read(&mut rest).ok_or_else(damaged)?;
         let (head, packed) = rest.split_at_checked(CODE_BYTES + 2).ok_or_else(damaged)?;
         let first = u64::from_le_bytes([head[0], head[1], head[2], head[3], head[4], 0, 0, 0]);
-        let block = Block { rank, first, width: u32::from(head[5]), gaps: u64::from(head[6]), packed };
-        if block.width > 8 * CODE_BYTES as u32 || rank.saturating_add(block.gaps) >= self.count() {
+        let (width, gaps) = (u32::from(head[5]), u64::from(head[6]));
+        if width > 8 * CODE_BYTES as u32 || rank.saturating_add(gaps) >= self.count() {
             return Err(damaged());
         }
-        let next = place + (bytes.len() - packed.len()) as u64 + block.gap_bytes();
-        Ok((block, next))
+        // All bytes that the gaps take are there: none of them is looked for again.
+        let gap_bytes = bits::bytes_of(gaps, width).ok_or_else(damaged)?;
+        let gaps = Gaps::new(packed, width, usize::from(head[6])).ok_or_else(damaged)?;
+        Ok((Block { rank, first, gaps }, place + (bytes.len() - packed.len()) as u64 + gap_bytes))
     }
 }
 

@@ -154,13 +154,18 @@ impl Generation {
     /// # Errors
     /// [`IndexError::Damaged`].
     pub fn prefix_ranks(&self, prefix: &str) -> Result<Range<u64>> {
-        let start = self.name_place(prefix.as_bytes())?.rank;
-        let mut above = prefix.as_bytes().to_vec();
-        // No byte of UTF-8 is 255: the last one can be raised.
-        if let Some(last) = above.last_mut() {
-            *last = last.saturating_add(1);
+        let prefix = prefix.as_bytes();
+        let first = self.name_shard(prefix);
+        // The last shard with a name that begins so, or with one below: in it, or behind it, the run ends.
+        let begins = |name: &[u8]| name <= prefix || name.starts_with(prefix);
+        let last = self.names.partition_point(|ranked| begins(ranked.shard.first())).checked_sub(1);
+        let Some(ranked) = last.and_then(|number| self.names.get(number)) else { return Ok(0..0) };
+        if first == last {
+            let run = ranked.shard.find_prefix(&self.words, prefix)?;
+            return Ok(ranked.first_rank + run.start..ranked.first_rank + run.end);
         }
-        Ok(start..self.name_place(&above)?.rank)
+        let start = self.name_place(prefix)?.rank;
+        Ok(start..ranked.first_rank + ranked.shard.prefix_end(&self.words, prefix)?)
     }
 
     /// The rowid of a rank.

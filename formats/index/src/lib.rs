@@ -14,6 +14,7 @@ mod sparse;
 pub mod varint;
 
 mod cpf;
+mod name_search;
 mod name_writer;
 mod names;
 mod rowids;

@@ -9,12 +9,14 @@
 //! (first byte 0–191, 192–239, 240–254), or 255, its length (varint) and its bytes. The `fst` maps a text at or above a block's last name
 //! and below the next one's first, the shortest there is, to the block's offset in the file.
 
+use std::ops::Range;
 use std::path::Path;
 
 use balcao_record::NAME_KEY_BYTES_MAX;
 
 use crate::error::{IndexError, Result};
 use crate::manifest::FileEntry;
+use crate::name_search::{Search, Side};
 use crate::rowids::Rowids;
 use crate::sealed::{HEADER_BYTES, Kind, SealedFile};
 use crate::sparse::SparseIndex;
@@ -37,7 +39,7 @@ pub(crate) const LITERAL: u8 = 255;
 pub(crate) const TWO_BYTES: u32 = 192;
 pub(crate) const THREE_BYTES: u32 = TWO_BYTES + 48 * 256;
 
-fn read_token<'a>(rest: &mut &'a [u8], words: &'a Words) -> Option<&'a [u8]> {
+pub(crate) fn read_token<'a>(rest: &mut &'a [u8], words: &'a Words) -> Option<&'a [u8]> {
     let (&first, tail) = rest.split_first()?;
     *rest = tail;
     let code = match first {
@@ -60,6 +62,35 @@ fn read_token<'a>(rest: &mut &'a [u8], words: &'a Words) -> Option<&'a [u8]> {
         }
     };
     words.token(code)
+}
+
+/// A name's first byte, and what follows of it.
+pub(crate) struct Head {
+    /// Tokens that it shares with the name before.
+    pub(crate) shared: usize,
+    pub(crate) further: u64,
+    repeated: bool,
+}
+
+impl Head {
+    pub(crate) fn read(rest: &mut &[u8]) -> Option<Self> {
+        let (&head, tail) = rest.split_first()?;
+        *rest = tail;
+        let mut shared = usize::from(head >> 4);
+        if shared == SHARED_MORE {
+            shared = shared.checked_add(usize::try_from(varint::read(rest)?).ok()?)?;
+        }
+        let mut further = u64::from(head & 7);
+        if further == TOKENS_MORE as u64 {
+            further = further.checked_add(varint::read(rest)?)?;
+        }
+        Some(Self { shared, further, repeated: head & REPEATED != 0 })
+    }
+
+    /// How many rows have the name whose tokens were read.
+    pub(crate) fn rows(&self, rest: &mut &[u8]) -> Option<u64> {
+        if self.repeated { varint::read(rest)?.checked_add(2) } else { Some(1) }
+    }
 }
 
 /// A shard of names.
@@ -93,16 +124,8 @@ struct Names<'a> {
 impl Names<'_> {
     /// Decodes the next name into `self.name`: how many rows have it, or `None` where the bytes make no sense.
     fn next(&mut self) -> Option<u64> {
-        let (&head, tail) = self.rest.split_first()?;
-        self.rest = tail;
-        let mut shared = usize::from(head >> 4);
-        if shared == SHARED_MORE {
-            shared = shared.checked_add(usize::try_from(varint::read(&mut self.rest)?).ok()?)?;
-        }
-        let mut further = u64::from(head & 7);
-        if further == TOKENS_MORE as u64 {
-            further = further.checked_add(varint::read(&mut self.rest)?)?;
-        }
+        let head = Head::read(&mut self.rest)?;
+        let (shared, further) = (head.shared, head.further);
         if shared > self.ends.len() {
             return None;
         }
@@ -120,7 +143,7 @@ impl Names<'_> {
             self.name.extend_from_slice(token);
             self.ends.push(u32::try_from(self.name.len()).ok()?);
         }
-        if head & REPEATED == 0 { Some(1) } else { varint::read(&mut self.rest)?.checked_add(2) }
+        head.rows(&mut self.rest)
     }
 }
 
@@ -162,17 +185,43 @@ impl NameShard {
         let Some(place) = self.sparse.block_of(name) else {
             return Ok(Place { rank: self.count(), rows: 0 });
         };
-        let (mut rank, count, bytes, _) = self.block(place)?;
-        let mut names = Names { words, rest: bytes, name: Vec::with_capacity(64), ends: Vec::with_capacity(16) };
-        for _ in 0..count {
-            let rows = names.next().ok_or_else(|| self.unreadable(place))?;
-            match names.name.as_slice().cmp(name) {
-                std::cmp::Ordering::Less => rank = rank.saturating_add(rows),
-                std::cmp::Ordering::Equal => return self.within(place, Place { rank, rows }),
-                std::cmp::Ordering::Greater => return self.within(place, Place { rank, rows: 0 }),
-            }
+        let mut search = self.search(words, name, place)?;
+        let found = search.pass(Side::Below).ok_or_else(|| self.unreadable(place))?;
+        self.within(place, Place { rank: search.rank, rows: if found == Some(Side::Equal) { search.rows } else { 0 } })
+    }
+
+    /// The first rank of this shard at or above `prefix`, and the first above all names that begin with it.
+    pub(crate) fn find_prefix(&self, words: &Words, prefix: &[u8]) -> Result<Range<u64>> {
+        let (Some(place), above) = self.sparse.blocks_of_prefix(prefix) else {
+            return Ok(self.count()..self.count());
+        };
+        let mut search = self.search(words, prefix, place)?;
+        search.pass(Side::Below).ok_or_else(|| self.unreadable(place))?;
+        let start = self.within(place, Place { rank: search.rank, rows: 0 })?.rank;
+        // A block ends at or above its names and below the next one's: it has all that begin with the prefix, or the border lies in another block.
+        if above == Some(place) {
+            search.pass(Side::Within).ok_or_else(|| self.unreadable(place))?;
+            return Ok(start..self.within(place, Place { rank: search.rank, rows: 0 })?.rank);
         }
-        self.within(place, Place { rank, rows: 0 })
+        Ok(start..self.end_of_prefix(words, prefix, above)?)
+    }
+
+    /// The first rank above all names that begin with `prefix`.
+    pub(crate) fn prefix_end(&self, words: &Words, prefix: &[u8]) -> Result<u64> {
+        self.end_of_prefix(words, prefix, self.sparse.blocks_of_prefix(prefix).1)
+    }
+
+    fn end_of_prefix(&self, words: &Words, prefix: &[u8], above: Option<u64>) -> Result<u64> {
+        let Some(place) = above else { return Ok(self.count()) };
+        let mut search = self.search(words, prefix, place)?;
+        search.pass(Side::Within).ok_or_else(|| self.unreadable(place))?;
+        Ok(self.within(place, Place { rank: search.rank, rows: 0 })?.rank)
+    }
+
+    /// The search for `asked` in the block at `place`.
+    fn search<'a>(&'a self, words: &'a Words, asked: &'a [u8], place: u64) -> Result<Search<'a>> {
+        let (rank, names, bytes, _) = self.block(place)?;
+        Ok(Search::new(words, asked, bytes, names, rank))
     }
 
     /// What the block at `place` told, where the shard has as many rows.

@@ -32,6 +32,15 @@ fn check(mut rows: Vec<(String, i64)>, asked: &[String]) {
         let rank = rows.partition_point(|row| row.0 < *name) as u64;
         let expected = Place { rank, rows: rows.iter().filter(|row| row.0 == *name).count() as u64 };
         assert_eq!(shard.find(&words, name.as_bytes()).unwrap(), expected, "{name}");
+        // Each of its beginnings is a prefix, one within a character too.
+        for end in (1..=name.len()).rev().take(40) {
+            let prefix = &name.as_bytes()[..end];
+            let start = rows.partition_point(|row| row.0.as_bytes() < prefix);
+            let begin = rows[start..].partition_point(|row| row.0.as_bytes().starts_with(prefix));
+            let expected = start as u64..(start + begin) as u64;
+            assert_eq!(shard.find_prefix(&words, prefix).unwrap(), expected, "{}", prefix.escape_ascii());
+            assert_eq!(shard.prefix_end(&words, prefix).unwrap(), expected.end, "{}", prefix.escape_ascii());
+        }
     }
     let mut all = Vec::new();
     shard
@@ -207,5 +216,18 @@ proptest! {
         let words = Words::default();
         let mut names = Names { words: &words, rest: &bytes, name: Vec::new(), ends: Vec::new() };
         while names.next().is_some() {}
+        for asked in [&b"A"[..], b"A B", &bytes] {
+            let mut search = Search::new(&words, asked, &bytes, 64, 0);
+            let _ = search.pass(Side::Below).and_then(|_| search.pass(Side::Within));
+        }
+    }
+
+    /// Names of which many begin with particles, so that a token of one is the beginning of another's.
+    #[test]
+    fn finds_where_tokens_begin_others(
+        rows in prop::collection::vec(("(DA|E|A|AB)( (DA|E|A|AB)){0,14}", 0..3_i64), 1..300),
+        asked in prop::collection::vec("(DA|E|A|AB)( (DA|E|A|AB)){0,14}", 30),
+    ) {
+        check(rows, &asked);
     }
 }

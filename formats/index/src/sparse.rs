@@ -11,6 +11,10 @@ use fst::raw::{Builder, CompiledAddr, Fst, Node, Output};
 use crate::error;
 use crate::sealed::{SealedFile, SealedPart};
 
+/// Of a node with more transitions, `fst` has a table by their bytes: asking it for one byte after the other beats halving, which decodes whole
+/// transitions.
+const PROBED_TRANSITIONS_MAX: usize = 32;
+
 /// Collects the blocks' ends, ascending and distinct, in memory: a few bytes for each block.
 pub(crate) struct SparseWriter(Builder<Vec<u8>>);
 
@@ -44,6 +48,13 @@ impl SparseIndex {
         first_at_or_above(&self.0, key)
     }
 
+    /// [`SparseIndex::block_of`] for `prefix`, and the place of the first block whose end is above all that begins with it. One way down serves both.
+    pub(crate) fn blocks_of_prefix(&self, prefix: &[u8]) -> (Option<u64>, Option<u64>) {
+        let path = Path::along(&self.0, prefix);
+        let above = path.right(&self.0);
+        (path.here(&self.0).or(above), above)
+    }
+
     /// The greatest end, byte by byte.
     pub(crate) fn greatest(&self) -> Vec<u8> {
         let (mut node, mut end) = (self.0.root(), Vec::new());
@@ -64,31 +75,64 @@ impl fmt::Debug for SparseIndex {
 
 /// The place of the first block whose end is at or above `key`; `None` beyond the last block.
 pub(crate) fn first_at_or_above<D: AsRef<[u8]>>(fst: &Fst<D>, key: &[u8]) -> Option<u64> {
-    let mut node = fst.root();
-    let mut output = Output::zero();
-    // The nearest branch to the right of the path: everything below it is above the key, and nothing between is.
-    let mut right: Option<(CompiledAddr, Output)> = None;
-    for &byte in key {
-        let (equal, above) = split(&node, byte);
-        if above < node.len() {
-            let transition = node.transition(above);
-            right = Some((transition.addr, output.cat(transition.out)));
-        }
-        let Some(equal) = equal else {
-            return right.map(|(address, output)| leftmost(fst, fst.node(address), output));
-        };
-        let transition = node.transition(equal);
-        output = output.cat(transition.out);
-        node = fst.node(transition.addr);
-    }
-    if node.is_final() || !node.is_empty() {
-        return Some(leftmost(fst, node, output));
-    }
-    right.map(|(address, output)| leftmost(fst, fst.node(address), output))
+    let path = Path::along(fst, key);
+    path.here(fst).or_else(|| path.right(fst))
 }
 
-/// The transition on `byte`, if there is one, and the first one above it.
-fn split(node: &Node<'_>, byte: u8) -> (Option<usize>, usize) {
+/// The way of a key through an `fst`.
+struct Path<'f> {
+    /// Where the key ends, if its way does not end before.
+    end: Option<(Node<'f>, Output)>,
+    /// The nearest branch to the right of the way: everything below it is above the key, and nothing between is.
+    right: Option<Branch>,
+}
+
+/// A transition that may have to be followed, and the sum of outputs up to its node. Most never are, so that no more of them is read.
+#[derive(Clone, Copy)]
+struct Branch {
+    node: CompiledAddr,
+    transition: usize,
+    output: Output,
+}
+
+impl<'f> Path<'f> {
+    fn along<D: AsRef<[u8]>>(fst: &'f Fst<D>, key: &[u8]) -> Self {
+        let (mut node, mut output) = (fst.root(), Output::zero());
+        let mut right = None;
+        for &byte in key {
+            let equal = node.find_input(byte);
+            let above = equal.map_or_else(|| first_above(&node, byte), |equal| equal + 1);
+            if above < node.len() {
+                right = Some(Branch { node: node.addr(), transition: above, output });
+            }
+            let Some(equal) = equal else { return Self { end: None, right } };
+            let transition = node.transition(equal);
+            output = output.cat(transition.out);
+            node = fst.node(transition.addr);
+        }
+        Self { end: Some((node, output)), right }
+    }
+
+    /// The value of the first key that begins with this one.
+    fn here<D: AsRef<[u8]>>(&self, fst: &'f Fst<D>) -> Option<u64> {
+        // Only the root of an empty `fst` leads nowhere.
+        let (node, output) = self.end.filter(|(node, _)| node.is_final() || !node.is_empty())?;
+        Some(leftmost(fst, node, output))
+    }
+
+    /// The value of the first key that is above all that begin with this one.
+    fn right<D: AsRef<[u8]>>(&self, fst: &'f Fst<D>) -> Option<u64> {
+        let branch = self.right?;
+        let transition = fst.node(branch.node).transition(branch.transition);
+        Some(leftmost(fst, fst.node(transition.addr), branch.output.cat(transition.out)))
+    }
+}
+
+/// The first transition above `byte`, which has none of its own; as many as there are where none is.
+fn first_above(node: &Node<'_>, byte: u8) -> usize {
+    if node.len() > PROBED_TRANSITIONS_MAX {
+        return (byte..=u8::MAX).skip(1).find_map(|above| node.find_input(above)).unwrap_or(node.len());
+    }
     let (mut low, mut high) = (0, node.len());
     while low < high {
         let middle = usize::midpoint(low, high);
@@ -98,8 +142,7 @@ fn split(node: &Node<'_>, byte: u8) -> (Option<usize>, usize) {
             high = middle;
         }
     }
-    let equal = low < node.len() && node.transition(low).inp == byte;
-    if equal { (Some(low), low + 1) } else { (None, low) }
+    low
 }
 
 /// The value of the smallest key below `node`.
@@ -135,6 +178,29 @@ mod tests {
                 let expected = model.range(key.clone()..).next().map(|(_, &place)| place);
                 let found = if model.is_empty() { None } else { first_at_or_above(&fst, key.as_bytes()) };
                 prop_assert_eq!(found, expected, "{}", key);
+                if key.is_empty() {
+                    continue;
+                }
+                let above = model.iter().find(|(end, _)| *end > key && !end.starts_with(key)).map(|(_, &place)| place);
+                prop_assert_eq!(Path::along(&fst, key.as_bytes()).right(&fst), above, "{}", key);
+            }
+        }
+
+        /// Nodes with a table by their bytes.
+        #[test]
+        fn finds_in_wide_nodes(
+            keys in prop::collection::btree_set(prop::collection::vec(any::<u8>(), 0..3), 1..900),
+            asked in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..4), 50),
+        ) {
+            let mut writer = SparseWriter::new();
+            for (place, key) in keys.iter().enumerate() {
+                writer.push(key, place as u64).unwrap();
+            }
+            let bytes = writer.finish().unwrap();
+            let fst = Fst::new(bytes.as_slice()).unwrap();
+            for key in asked.iter().chain(&keys) {
+                let expected = keys.iter().position(|end| end >= key).map(|place| place as u64);
+                prop_assert_eq!(first_at_or_above(&fst, key), expected, "{:?}", key);
             }
         }
     }

@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 use balcao_wire::limits::{IN_FLIGHT_MAX, LINE_BYTES_MAX};
 use balcao_wire::{Code, Fault, Id, Request, decode, write_fault};
 
-use crate::limits::{CONNECTION_BYTES_MAX, HALF_LINE_BYTES_TIGHT, KEPT_BYTES, OUT_BYTES_MAX, RETRY_AFTER_MS};
+use crate::limits::{
+    CONNECTION_BYTES_MAX, HALF_LINE_BYTES_TIGHT, KEPT_BYTES, OUT_BYTES_MAX, REPLY_BYTES_ABOUT, RETRY_AFTER_MS,
+};
 
 /// Where a reply that comes later belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,8 @@ impl Conversation {
         if self.closing {
             return;
         }
+        // Here, not where a reply grows: that is deep in the stack, and a quiet connection's would keep a page of memory for it.
+        self.out.reserve(REPLY_BYTES_ABOUT);
         if self.backlog.is_empty() {
             // The common case copies nothing: whole lines are answered where they were read.
             let used = self.answer_lines(bytes, desk);

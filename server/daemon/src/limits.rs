@@ -49,6 +49,9 @@ pub(crate) const HELD_BYTES_MAX: usize = 256 << 20;
 /// once then. Every question of a person is shorter, and all connections together hold less than half of that bound in such lines.
 pub(crate) const HALF_LINE_BYTES_TIGHT: usize = 4 * 1024;
 
+/// What most replies have: room for one is made before it is known.
+pub(crate) const REPLY_BYTES_ABOUT: usize = 256;
+
 /// Room for a reply or a line that a quiet connection keeps; more is given back.
 pub(crate) const KEPT_BYTES: usize = 1024;
 

@@ -12,5 +12,6 @@ mod faults;
 mod folders;
 mod full_disk;
 mod kills;
+mod pages;
 mod refusals;
 mod registry;

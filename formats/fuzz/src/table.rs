@@ -301,7 +301,7 @@ pub fn table_pages(data: &[u8]) {
     for row in tree.rows(&subject.bytes, i64::MIN) {
         match row {
             Ok((rowid, record)) if rows.last().is_none_or(|last| last.0 < rowid) => {
-                rows.push((rowid, record.map(values)))
+                rows.push((rowid, record.map(values)));
             }
             _ => {
                 in_order = false;

@@ -2,7 +2,8 @@
 //!
 //! SQLite keeps the rows and has the last word on them. This is a short way to the plain ones: a row that lies whole on its page, in a database of UTF-8,
 //! in a table whose columns are all stored. For everything else it says `None`, be it unusual, missing or damaged, and SQLite is asked. It never
-//! follows a page outside the bytes that it was given, nor a tree deeper than any file has.
+//! follows a page outside the bytes that it was given, nor a tree deeper than any file has. It does not judge what it does not need: in a damaged file it
+//! may find a row that SQLite refuses to.
 //!
 //! The format is that of <https://www.sqlite.org/fileformat2.html#b_tree_pages>.
 

@@ -264,7 +264,7 @@ pub(crate) fn connect(db: &Path, threads: usize) -> Result<Vec<Connection>, Buil
     let access = if SourceFile::is_wal(db).map_err(SourceError::Io)? { Access::Immutable } else { Access::Locked };
     let connect = || -> Result<Connection, RegistryError> {
         let connection = open(db, access)?;
-        // Not mapped: a page is read once, and of a file that somebody cuts short a read is an error where a map is the end of the process.
+        // Not mapped: few rows come this way, and of a file that somebody cuts short a read is an error by itself.
         connection.pragma_update(None, "mmap_size", 0)?;
         connection.execute_batch("BEGIN")?;
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))?;

@@ -14,6 +14,7 @@ mod forge;
 mod index;
 mod scratch;
 mod source;
+mod table;
 
 pub use cursor::cursor;
 pub use forge::{damaged_generation, manifest};
@@ -22,12 +23,13 @@ pub use record::{cpf, name};
 pub use reply::{client_reply, reply};
 pub use request::request;
 pub use source::source;
+pub use table::{pages_of, table_pages, table_rows};
 
 /// A target's body.
 pub type Body = fn(&[u8]);
 
 /// Every target by its name, in the order in which `make fuzz` runs them.
-pub const TARGETS: [(&str, Body); 13] = [
+pub const TARGETS: [(&str, Body); 15] = [
     ("request", request),
     ("reply", reply),
     ("client_reply", client_reply),
@@ -41,4 +43,6 @@ pub const TARGETS: [(&str, Body); 13] = [
     ("words", words),
     ("damaged_generation", damaged_generation),
     ("source", source),
+    ("table_rows", table_rows),
+    ("table_pages", table_pages),
 ];

@@ -1,4 +1,4 @@
-//! The registry's SQLite file: opened read only, its table described, its values as cells.
+//! The registry's SQLite file: opened read only, its table described, its plain rows read from its pages, its values as cells.
 //!
 //! Indexer and engine read one table by one rule because both read it through here. No index, no wire, and nothing is ever written.
 

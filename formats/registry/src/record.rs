@@ -5,7 +5,7 @@
 use rusqlite::types::ValueRef;
 
 /// The bytes of the longest number of variable length.
-const VARINT_BYTES_MAX: usize = 9;
+pub(crate) const VARINT_BYTES_MAX: usize = 9;
 
 /// A row's values, whose lengths were added up and fit.
 #[derive(Clone, Copy, Debug)]
@@ -13,18 +13,25 @@ pub struct Record<'a> {
     /// The kinds of the values, without the header's own length.
     kinds: &'a [u8],
     body: &'a [u8],
-    /// The column that is the rowid by another name, and the rowid.
-    alias: Option<(usize, i64)>,
+    given: Given<'a>,
+}
+
+/// What SQLite gives otherwise than it is stored.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Given<'a> {
+    /// The column that is the rowid by another name, and the rowid: whatever is stored there is not looked at.
+    pub(crate) alias: Option<(usize, i64)>,
+    /// Columns of reals, ascending: whole numbers are stored as integers there.
+    pub(crate) reals: &'a [usize],
 }
 
 impl<'a> Record<'a> {
-    /// Takes the payload of a cell, if it is a record of exactly `columns` values. Where a column is the rowid by another name, its value is not
-    /// stored: `alias` has it.
+    /// Takes the payload of a cell, if it is a record, and counts its values.
     #[inline]
-    pub(crate) fn parse(payload: &'a [u8], columns: usize, alias: Option<(usize, i64)>) -> Option<Self> {
+    pub(crate) fn parse(payload: &'a [u8], given: Given<'a>) -> Option<(Self, usize)> {
         let (header_bytes, at) = varint(payload)?;
         let header_bytes = usize::try_from(header_bytes).ok().filter(|bytes| (at..=payload.len()).contains(bytes))?;
-        let record = Self { kinds: &payload[at..header_bytes], body: &payload[header_bytes..], alias };
+        let record = Self { kinds: &payload[at..header_bytes], body: &payload[header_bytes..], given };
         let (mut kinds, mut count, mut bytes) = (record.kinds, 0, 0_usize);
         while !kinds.is_empty() {
             let (kind, length) = varint(kinds)?;
@@ -32,14 +39,14 @@ impl<'a> Record<'a> {
             bytes = bytes.checked_add(bytes_of(kind)?)?;
             count += 1;
         }
-        (count == columns && bytes == record.body.len()).then_some(record)
+        (bytes == record.body.len()).then_some((record, count))
     }
 
     /// The values in the order of the columns.
     #[inline]
     #[must_use]
     pub fn values(self) -> Values<'a> {
-        Values { kinds: self.kinds, body: self.body, at: 0, alias: self.alias }
+        Values { kinds: self.kinds, body: self.body, at: 0, given: self.given }
     }
 
     /// The value of column `at`, from 0.
@@ -56,7 +63,8 @@ pub struct Values<'a> {
     kinds: &'a [u8],
     body: &'a [u8],
     at: usize,
-    alias: Option<(usize, i64)>,
+    /// Of the columns from `at` on.
+    given: Given<'a>,
 }
 
 impl<'a> Iterator for Values<'a> {
@@ -68,20 +76,37 @@ impl<'a> Iterator for Values<'a> {
         self.kinds = &self.kinds[length..];
         let (value, rest) = self.body.split_at_checked(bytes_of(kind)?)?;
         self.body = rest;
-        let at = self.at;
-        self.at += 1;
-        Some(match kind {
-            0 => match self.alias {
-                Some((alias, rowid)) if alias == at => ValueRef::Integer(rowid),
-                _ => ValueRef::Null,
-            },
+        let value = match kind {
+            0 => ValueRef::Null,
             1..=6 => ValueRef::Integer(integer(value)),
             7 => real(value),
             8 => ValueRef::Integer(0),
             9 => ValueRef::Integer(1),
             _ if kind % 2 == 0 => ValueRef::Blob(value),
             _ => ValueRef::Text(value),
-        })
+        };
+        let at = self.at;
+        self.at += 1;
+        Some(self.given.instead(at, value))
+    }
+}
+
+impl Given<'_> {
+    /// What SQLite gives for the `stored` value of column `at`; to be asked for one column after the other.
+    #[inline]
+    fn instead<'v>(&mut self, at: usize, stored: ValueRef<'v>) -> ValueRef<'v> {
+        if let Some((alias, rowid)) = self.alias
+            && alias == at
+        {
+            return ValueRef::Integer(rowid);
+        }
+        match self.reals {
+            [real, after @ ..] if *real == at => {
+                self.reals = after;
+                if let ValueRef::Integer(whole) = stored { ValueRef::Real(whole as f64) } else { stored }
+            }
+            _ => stored,
+        }
     }
 }
 

@@ -2,15 +2,16 @@
 //!
 //! SQLite keeps the rows and has the last word on them. This is a short way to the plain ones: a row that lies whole on its page, in a database of UTF-8,
 //! in a table whose columns are all stored. For everything else it says `None`, be it unusual, missing or damaged, and SQLite is asked. It never
-//! follows a page outside the bytes that it was given, nor a tree deeper than any file has.
+//! follows a page outside the bytes that it was given, nor a tree deeper than any file has. It does not judge what it does not need: in a damaged file it
+//! may find a row that SQLite refuses to.
 //!
 //! The format is that of <https://www.sqlite.org/fileformat2.html#b_tree_pages>.
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, Row};
 
 use crate::RegistryError;
-use crate::record::{Record, varint};
+use crate::record::{Given, Record, VARINT_BYTES_MAX, varint};
 
 /// Bytes of the file's header, which the first page begins with.
 const FILE_HEADER_BYTES: usize = 100;
@@ -42,7 +43,7 @@ pub struct Tree {
     columns: usize,
     /// The column that is the rowid by another name: its stored value is empty.
     alias: Option<usize>,
-    /// Columns whose whole numbers SQLite stores as integers and gives as reals.
+    /// Columns whose whole numbers SQLite stores as integers and gives as reals, ascending.
     reals: Box<[usize]>,
 }
 
@@ -69,16 +70,14 @@ impl Tree {
     ) -> Result<Option<Self>, RegistryError> {
         let expected = columns;
         let Some((page_bytes, usable)) = page_size(head) else { return Ok(None) };
-        let root: Option<u32> = connection
-            .query_row("SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = ?1", [table], |row| {
-                row.get(0)
-            })
-            .optional()?;
+        let Some(root) = root(connection, table)? else { return Ok(None) };
         let mut statement = connection.prepare("SELECT type, pk, hidden FROM pragma_table_xinfo(?1)")?;
-        let columns = statement
-            .query_map([table], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))?
-            .collect::<Result<Vec<_>, _>>()?;
-        let Some(root) = root else { return Ok(None) };
+        let column = |row: &Row<'_>| {
+            // Nobody promises that a declared type is UTF-8.
+            let declared = String::from_utf8_lossy(row.get_ref(0)?.as_bytes()?).into_owned();
+            Ok((declared, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+        };
+        let columns = statement.query_map([table], column)?.collect::<Result<Vec<_>, _>>()?;
         if columns.len() != expected || columns.iter().any(|&(_, _, hidden)| hidden != 0) {
             return Ok(None);
         }
@@ -141,7 +140,7 @@ impl Tree {
 
     /// Copies the row at `place` into `room` and reads it there: the file may be written to at any moment. `None`: ask SQLite.
     #[must_use]
-    pub fn record<'r>(&self, bytes: &[u8], place: Place, rowid: i64, room: &'r mut Vec<u8>) -> Option<Record<'r>> {
+    pub fn record<'r>(&'r self, bytes: &[u8], place: Place, rowid: i64, room: &'r mut Vec<u8>) -> Option<Record<'r>> {
         let page = bytes.get(place.page..)?.get(..self.page_bytes)?;
         let head = if place.page == 0 { FILE_HEADER_BYTES } else { 0 };
         let leaf = Leaf::read(page, head, self.usable)?;
@@ -151,10 +150,11 @@ impl Tree {
         };
         room.clear();
         room.extend_from_slice(payload);
-        self.parse(room, rowid)
+        self.parse(room, rowid).filter(|&(_, count)| count == self.columns).map(|(record, _)| record)
     }
 
-    /// The rows whose rowids are at least `from`, in order, read where they lie in `bytes`.
+    /// The rows whose rowids are at least `from`, in order, read where they lie in `bytes`. The values of columns that were added to the table behind a
+    /// row are not in its record.
     #[must_use]
     pub fn rows<'a>(&'a self, bytes: &'a [u8], from: i64) -> Rows<'a> {
         Rows {
@@ -167,12 +167,11 @@ impl Tree {
         }
     }
 
+    /// A record of no more values than the table has columns, and how many.
     #[inline]
-    fn parse<'a>(&self, payload: &'a [u8], rowid: i64) -> Option<Record<'a>> {
-        let record = Record::parse(payload, self.columns, self.alias.map(|at| (at, rowid)))?;
-        // What SQLite gives otherwise than it is stored, it gives itself.
-        let differs = |&at: &usize| matches!(record.value(at), Some(ValueRef::Integer(_)));
-        if self.reals.iter().any(differs) { None } else { Some(record) }
+    fn parse<'a>(&'a self, payload: &'a [u8], rowid: i64) -> Option<(Record<'a>, usize)> {
+        let given = Given { alias: self.alias.map(|at| (at, rowid)), reals: &self.reals };
+        Record::parse(payload, given).filter(|&(_, count)| count <= self.columns)
     }
 
     /// Page `number`, from 1: where it begins, its bytes, and where its own header begins in them.
@@ -222,7 +221,7 @@ impl<'a> Iterator for Rows<'a> {
                 Next::Along if self.at < self.leaf.cells() => {
                     let row = self.leaf.head(self.at).ok_or(Lost).map(|(bytes, rowid, cell)| {
                         let payload = self.leaf.payload(bytes, cell);
-                        (rowid, payload.and_then(|payload| self.tree.parse(payload, rowid)))
+                        (rowid, payload.and_then(|payload| self.tree.parse(payload, rowid)).map(|(record, _)| record))
                     });
                     self.at += 1;
                     if row.is_err() {
@@ -334,7 +333,11 @@ impl<'a> Leaf<'a> {
     fn head(&self, at: usize) -> Option<(u64, i64, &'a [u8])> {
         let start = be16(self.pointers, at.checked_mul(2)?)?;
         let cell = self.page.get(start..)?;
-        let (bytes, taken) = varint(cell)?;
+        let (mut bytes, taken) = varint(cell)?;
+        if taken == VARINT_BYTES_MAX {
+            // No file has such a payload, and SQLite takes another length out of those bytes.
+            bytes = u64::MAX;
+        }
         let cell = &cell[taken..];
         let (rowid, taken) = varint(cell)?;
         Some((bytes, rowid as i64, &cell[taken..]))
@@ -432,6 +435,21 @@ fn lower_bound(count: usize, key: impl Fn(usize) -> Option<i64>, wanted: i64) ->
 fn be16(bytes: &[u8], at: usize) -> Option<usize> {
     let [high, low] = *bytes.get(at..)?.first_chunk()?;
     Some(usize::from(u16::from_be_bytes([high, low])))
+}
+
+/// The first page of a table. `None` where the file's schema has it twice in any spelling, or not as SQLite writes it: what is made of that is SQLite's to say.
+fn root(connection: &Connection, table: &str) -> Result<Option<u32>, RegistryError> {
+    let mut statement = connection
+        .prepare("SELECT rootpage, type = 'table' AND name = ?1 FROM sqlite_schema WHERE type = 'table' COLLATE NOCASE AND name = ?1 COLLATE NOCASE")?;
+    let mut rows = statement.query([table])?;
+    let mut root = None;
+    while let Some(row) = rows.next()? {
+        match row.get_ref(0)? {
+            ValueRef::Integer(number) if root.is_none() && row.get(1)? => root = u32::try_from(number).ok(),
+            _ => return Ok(None),
+        }
+    }
+    Ok(root)
 }
 
 /// The size of a page and of its usable part, out of the file's header; `None` where the texts are not UTF-8, or it is no such header.

@@ -13,5 +13,6 @@ mod faults;
 mod folders;
 mod full_disk;
 mod kills;
+mod pages;
 mod refusals;
 mod registry;

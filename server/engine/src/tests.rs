@@ -5,6 +5,7 @@ mod cluster;
 mod damage;
 mod order;
 mod pager;
+mod pages;
 mod paging;
 mod stale;
 mod tables;

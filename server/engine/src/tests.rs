@@ -106,6 +106,21 @@ impl Desk {
     }
 }
 
+/// Whether this process runs nothing but `test`. Where it runs others beside, the test is run in a process of its own, and must pass there: a fault of a map
+/// anywhere withdraws every snapshot that is open.
+#[track_caller]
+fn is_alone(test: &str) -> bool {
+    const ALONE: &str = "BALCAO_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let mut own = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = own.args(["--exact", test]).env(ALONE, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    false
+}
+
 /// The reply to a line, appended to what stood before.
 #[track_caller]
 fn ask(snapshot: &Snapshot, line: &str) -> Value {

@@ -7,7 +7,7 @@ use balcao_index::{IndexError, SourceError, SourceFile};
 use rusqlite::Connection;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Desk, PADDING, TABLE, ask};
+use super::{Desk, PADDING, TABLE, ask, is_alone};
 use crate::rows::RowError;
 use crate::{OpenError, Sight, Snapshot};
 
@@ -92,14 +92,7 @@ fn cut(path: &Path, bytes: u64) {
 
 #[test]
 fn files_that_were_cut_short_while_they_are_mapped() {
-    // In a process of its own: a fault anywhere withdraws every snapshot that is open.
-    const ALONE: &str = "BALCAO_TEST_ALONE";
-    if std::env::var_os(ALONE).is_none() {
-        let name = "tests::stale::files_that_were_cut_short_while_they_are_mapped";
-        let mut test = std::process::Command::new(std::env::current_exe().unwrap());
-        let output = test.args(["--exact", name]).env(ALONE, "1").output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    if !is_alone("tests::stale::files_that_were_cut_short_while_they_are_mapped") {
         return;
     }
     let line = |row: i64| format!(r#"{{"id":1,"cpf":{}}}"#, 10_000_000_001 + 7919 * row);

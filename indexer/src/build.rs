@@ -195,7 +195,7 @@ pub fn build_with(
     let shards = plan.shards.map_or(threads, NonZero::get);
     let writer = Writer { generation: &generation, storage, range, shards, threads, memory: plan.memory, progress };
     let mut manifest = writer.write(
-        &scanned,
+        scanned,
         Source {
             table: table.name.clone(),
             cpf_column: table.columns[table.cpf_at].clone(),
@@ -298,16 +298,18 @@ enum Job {
 }
 
 impl Writer<'_> {
-    fn write(&self, scanned: &Scanned, source: Source) -> Result<Manifest, BuildError> {
+    fn write(&self, scanned: Scanned, source: Source) -> Result<Manifest, BuildError> {
         self.progress.stage("writing");
-        let ranking = Ranking::of(&scanned.tokens);
+        // Taken apart, so that the runs go with the end of this: a copy of the rows may come next.
+        let Scanned { cpf: cpf_runs, names: name_runs, anomalies, tokens: tables, rows, counts, .. } = scanned;
+        let ranking = Ranking::of(&tables);
         let (words, codes) = Words::frequent(&ranking.counted());
         let tokens = Tokens { words: Arc::new(words), codes, ranking };
         let words_entry = tokens.words.write_with(self.storage, &self.generation.folder())?;
-        let anomalies_file = self.write_anomalies(&scanned.anomalies)?;
-        let (cpf, names) = self.write_shards(&scanned.cpf, &scanned.names, &tokens)?;
+        let anomalies_file = self.write_anomalies(&anomalies)?;
+        let (cpf, names) = self.write_shards(&cpf_runs, &name_runs, &tokens)?;
         let built_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let counted = Anomaly::ALL.iter().zip(scanned.counts).filter(|&(_, count)| count > 0);
+        let counted = Anomaly::ALL.iter().zip(counts).filter(|&(_, count)| count > 0);
         Ok(Manifest {
             format_version: FORMAT_VERSION,
             normalization_version: NORMALIZATION_VERSION,
@@ -315,9 +317,9 @@ impl Writer<'_> {
             former: self.generation.former().map(str::to_owned),
             built_at,
             source,
-            rows: scanned.rows,
-            cpf_rows: scanned.cpf.iter().map(|run| run.rows).sum(),
-            name_rows: scanned.names.iter().map(|run| run.rows).sum(),
+            rows,
+            cpf_rows: cpf_runs.iter().map(|run| run.rows).sum(),
+            name_rows: name_runs.iter().map(|run| run.rows).sum(),
             anomalies: counted.map(|(kind, count)| (kind.as_str().to_owned(), count)).collect(),
             words: words_entry,
             cpf,

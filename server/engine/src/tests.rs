@@ -28,21 +28,6 @@ const TABLE: &str = "CREATE TABLE cpf(cpf TEXT, nome TEXT, sexo TEXT, nasc TEXT)
 /// More pages behind those of the rows: SQLite reads a file's last page through its own cache, where a change from outside shows late.
 const PADDING: &str = "CREATE TABLE padding(x); INSERT INTO padding VALUES (zeroblob(20000));";
 
-/// Whether the test of this name has a process for itself: a fault of a map anywhere withdraws every snapshot that is open. Where it has not, it is
-/// run in one, and has to pass there.
-#[track_caller]
-fn alone(name: &str) -> bool {
-    const ALONE: &str = "BALCAO_TEST_ALONE";
-    if std::env::var_os(ALONE).is_some() {
-        return true;
-    }
-    let mut test = std::process::Command::new(std::env::current_exe().unwrap());
-    let output = test.args(["--exact", name]).env(ALONE, "1").output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
-    false
-}
-
 /// A database, its index, and the snapshot of both.
 struct Desk {
     folder: TempDir,
@@ -119,6 +104,21 @@ impl Desk {
             "{line}"
         );
     }
+}
+
+/// Whether this process runs nothing but `test`. Where it runs others beside, the test is run in a process of its own, and must pass there: a fault of a map
+/// anywhere withdraws every snapshot that is open.
+#[track_caller]
+fn is_alone(test: &str) -> bool {
+    const ALONE: &str = "BALCAO_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let mut own = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = own.args(["--exact", test]).env(ALONE, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    false
 }
 
 /// The reply to a line, appended to what stood before.

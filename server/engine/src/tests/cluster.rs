@@ -10,7 +10,7 @@ use balcao_indexer::{BuildPlan, MEMORY_MIN, Silent, build, verify};
 use serde_json::Value;
 
 use super::damage::small::{keys, registry};
-use super::{Desk, PADDING, TABLE, alone, ask, plain};
+use super::{Desk, PADDING, TABLE, ask, is_alone, plain};
 use crate::{OpenError, Snapshot};
 
 /// The same database indexed twice: the desk's own index, and one with the copy.
@@ -183,7 +183,7 @@ fn a_copy_that_is_damaged_between_the_sampled_pages() {
 
 #[test]
 fn a_copy_that_is_cut_or_written_while_it_is_served() {
-    if !alone("tests::cluster::a_copy_that_is_cut_or_written_while_it_is_served") {
+    if !is_alone("tests::cluster::a_copy_that_is_cut_or_written_while_it_is_served") {
         return;
     }
     for cut in [true, false] {

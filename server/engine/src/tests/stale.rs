@@ -7,7 +7,7 @@ use balcao_index::{IndexError, SourceError, SourceFile};
 use rusqlite::Connection;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Desk, PADDING, TABLE, alone, ask};
+use super::{Desk, PADDING, TABLE, ask, is_alone};
 use crate::rows::RowError;
 use crate::{OpenError, Sight, Snapshot};
 
@@ -92,7 +92,7 @@ fn cut(path: &Path, bytes: u64) {
 
 #[test]
 fn files_that_were_cut_short_while_they_are_mapped() {
-    if !alone("tests::stale::files_that_were_cut_short_while_they_are_mapped") {
+    if !is_alone("tests::stale::files_that_were_cut_short_while_they_are_mapped") {
         return;
     }
     let line = |row: i64| format!(r#"{{"id":1,"cpf":{}}}"#, 10_000_000_001 + 7919 * row);

@@ -229,7 +229,20 @@ impl Server {
     /// # Errors
     /// As [`Server::start`].
     pub fn start_program(program: &Path, arguments: &[&std::ffi::OsStr]) -> anyhow::Result<Self> {
-        let mut command = deaf(program);
+        Self::start_command(deaf(program), arguments)
+    }
+
+    /// As [`Server::start`], in the cgroup that takes processes in through the file `entrance`: before it touches anything.
+    ///
+    /// # Errors
+    /// As [`Server::start`]; also when the cgroup does not take it.
+    pub fn start_inside(entrance: &Path, arguments: &[&std::ffi::OsStr]) -> anyhow::Result<Self> {
+        let mut command = deaf(Path::new("/bin/sh"));
+        command.args(["-c", r#"echo $$ > "$0" && exec "$@""#]).arg(entrance).arg(find("server")?);
+        Self::start_command(command, arguments)
+    }
+
+    fn start_command(mut command: Command, arguments: &[&std::ffi::OsStr]) -> anyhow::Result<Self> {
         command.arg("serve").args(arguments).args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
         let started = Instant::now();
         let mut guard = Guard::spawn(command)?;

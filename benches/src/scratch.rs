@@ -14,6 +14,8 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tempfile::TempDir;
 
+use crate::compare::cage;
+
 /// What a shell shows for a program that Ctrl-C ended.
 const EXIT_INTERRUPTED: i32 = 130;
 
@@ -21,12 +23,13 @@ const EXIT_INTERRUPTED: i32 = 130;
 const END_WITHIN: Duration = Duration::from_secs(6);
 
 /// What is to be removed if the run is interrupted now.
-static LEFT: Mutex<Left> = Mutex::new(Left { folders: Vec::new(), children: Vec::new() });
+static LEFT: Mutex<Left> = Mutex::new(Left { folders: Vec::new(), children: Vec::new(), cgroups: Vec::new() });
 
 struct Left {
     folders: Vec<PathBuf>,
     /// Process ids, and what each is ended by.
     children: Vec<(Pid, Signal)>,
+    cgroups: Vec<PathBuf>,
 }
 
 fn left() -> MutexGuard<'static, Left> {
@@ -75,6 +78,7 @@ fn clean_up() {
         // The program ends in any case.
         let _ = std::fs::remove_dir_all(folder);
     }
+    left.cgroups.iter().for_each(|folder| cage::remove(folder));
     std::mem::forget(left);
 }
 
@@ -86,6 +90,16 @@ pub(crate) fn note_child(child: u32, end: Signal) {
 /// Forgets a child, before its process id may be given to another one.
 pub(crate) fn forget_child(child: u32) {
     left().children.retain(|&(noted, _)| Some(noted) != pid(child));
+}
+
+/// Notes a cgroup that must not outlive an interrupted run.
+pub(crate) fn note_cgroup(folder: &Path) {
+    left().cgroups.push(folder.to_owned());
+}
+
+/// Forgets a cgroup that is removed.
+pub(crate) fn forget_cgroup(folder: &Path) {
+    left().cgroups.retain(|noted| noted != folder);
 }
 
 fn pid(child: u32) -> Option<Pid> {

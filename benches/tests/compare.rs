@@ -35,6 +35,26 @@ fn figures_are_measured_written_and_drawn() {
     assert_eq!(left.len(), 2, "{left:?}");
 }
 
+/// Where this may make no memory cgroup, it says so and what would help.
+#[test]
+fn a_cold_cache_is_measured_in_a_cgroup() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = command("compare").unwrap();
+    command.args(["--only", "cold", "--rows", "20000", "--rounds", "1", "--seconds", "1", "--out"]);
+    command.arg(folder.path().join("results.md")).arg("--work").arg(folder.path());
+    match output(command) {
+        Ok(text) => {
+            for part in ["| nothing |", "| 8 × cold CPFs |", "images/bench-cold-latency.svg"] {
+                assert!(text.contains(part), "{part} is missing in:\n{text}");
+            }
+        }
+        Err(error) => assert!(error.to_string().contains("run this as root"), "{error:#}"),
+    }
+    // Nothing is left behind, neither a folder nor a server in a cgroup.
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| name == "results.md" || name == "images"), "{left:?}");
+}
+
 #[test]
 fn what_cannot_be_used_is_refused_before_anything_is_measured() {
     for arguments in [&["--only", "build"][..], &["--sizes", "2,1", "--full", "--out", "x.md"], &["--only", "nothing"]]

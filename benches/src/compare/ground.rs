@@ -3,7 +3,7 @@
 //!
 //! It measures nothing.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -162,6 +162,17 @@ impl<'a> Ground<'a> {
         ])
     }
 
+    /// Beginnings of names, as our requests for pages of 50 rows: a word and a letter, each once, from all over the registry.
+    pub(crate) fn openings(&self) -> anyhow::Result<PathBuf> {
+        let [_, bare] = self.prefixes()?;
+        self.made(&format!("{}.openings", self.plan.make.rows), |path| {
+            let text = std::fs::read_to_string(&bare)?;
+            let drawn: BTreeSet<&str> = text.lines().map(opening).collect();
+            let lines = drawn.iter().map(|opening| draw::prefix_line(opening) + "\n");
+            Ok(std::fs::write(path, lines.collect::<String>())?)
+        })
+    }
+
     /// Our server over an index, with its defaults but for `more`.
     pub(crate) fn server(&self, index: &Path, more: &[&str]) -> anyhow::Result<Server> {
         let db = self.registry()?.db;
@@ -266,6 +277,13 @@ impl<'a> Ground<'a> {
 /// A name's first two words, as they stand there.
 fn two_words(name: &str) -> &str {
     name.match_indices(' ').nth(1).map_or(name, |(end, _)| &name[..end])
+}
+
+/// A beginning's first word, and a letter of the second.
+fn opening(prefix: &str) -> &str {
+    let second = prefix.find(' ').map_or(prefix.len(), |end| end + 1);
+    let letter = prefix[second..].chars().next().map_or(0, char::len_utf8);
+    &prefix[..second + letter]
 }
 
 /// Which of `keys` are a cell of the column byte for byte, or the part of one.

@@ -11,6 +11,7 @@ use crate::measure::{check_disk, machine, section};
 use crate::oracle::make::Make;
 
 mod asking;
+pub(crate) mod cage;
 mod figures;
 mod goals;
 mod ground;

@@ -81,7 +81,8 @@ pub fn mixed(db: &Path, count: usize, seed: u64, out: &Path) -> anyhow::Result<u
     write(out, &lines.collect::<Vec<_>>())
 }
 
-fn prefix_line(prefix: &str) -> String {
+/// The request line for a page of names by their beginning.
+pub(crate) fn prefix_line(prefix: &str) -> String {
     json!({"nome": prefix, "match": "prefix", "limit": PAGE_ROWS}).to_string()
 }
 

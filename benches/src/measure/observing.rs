@@ -79,6 +79,8 @@ pub(crate) struct Thread {
     pub(crate) name: String,
     /// User and system time, in seconds.
     pub(crate) cpu: f64,
+    /// How often it stood still until a page of memory came from the disk (major faults).
+    pub(crate) waits: u64,
 }
 
 /// The threads of a process.
@@ -97,18 +99,26 @@ pub(crate) fn process_cpu(pid: u32) -> Option<f64> {
     parse_stat(pid, &std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?).map(|process| process.cpu)
 }
 
+/// Bytes that a process had fetched from the disk so far; `None` where the kernel does not tell this program.
+pub(crate) fn read_bytes(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("read_bytes: "))?.trim().parse().ok()
+}
+
 fn thread(folder: &Path) -> Option<Thread> {
     let id = folder.file_name()?.to_str()?.parse().ok()?;
     parse_stat(id, &std::fs::read_to_string(folder.join("stat")).ok()?)
 }
 
-/// Reads `TID (NAME) STATE …`; a name may hold blanks and brackets. User and system ticks are the 12th and 13th field behind it.
+/// Reads `TID (NAME) STATE …`; a name may hold blanks and brackets. Major faults are the 10th field behind it, user and system
+/// ticks the 12th and 13th.
 fn parse_stat(id: u32, text: &str) -> Option<Thread> {
     let (start, rest) = text.rsplit_once(')')?;
     let name = start.split_once('(')?.1.to_owned();
-    let mut ticks = rest.split_whitespace().skip(11).take(2).map(|field| field.parse::<f64>().unwrap_or(0.0));
-    let cpu = (ticks.next()? + ticks.next()?) / TICKS_PER_SECOND;
-    Some(Thread { id, name, cpu })
+    let mut fields = rest.split_whitespace().skip(9).map(|field| field.parse::<u64>().unwrap_or(0));
+    let (waits, _children) = (fields.next()?, fields.next()?);
+    let cpu = (fields.next()? + fields.next()?) as f64 / TICKS_PER_SECOND;
+    Some(Thread { id, name, cpu, waits })
 }
 
 #[cfg(test)]
@@ -126,8 +136,8 @@ mod tests {
 
     #[test]
     fn threads_are_read() {
-        let text = "7516 (a b) c) R 7513 7513 6862 0 -1 4194304 117 0 0 0 150 25 0 0 20 0 1 0 231351";
-        assert_eq!(parse_stat(7, text), Some(Thread { id: 7, name: "a b) c".to_owned(), cpu: 1.75 }));
+        let text = "7516 (a b) c) R 7513 7513 6862 0 -1 4194304 117 0 9 0 150 25 0 0 20 0 1 0 231351";
+        assert_eq!(parse_stat(7, text), Some(Thread { id: 7, name: "a b) c".to_owned(), cpu: 1.75, waits: 9 }));
         assert!(process_cpu(std::process::id()).is_some());
         assert!(threads(std::process::id()).unwrap().iter().any(|thread| thread.id == std::process::id()));
     }

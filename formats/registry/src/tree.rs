@@ -40,6 +40,8 @@ pub struct Tree {
     page_bytes: usize,
     /// Bytes of a page that hold cells.
     usable: usize,
+    /// Inner pages above each row, as many above all of them; [`LEVELS_MAX`] where that was not to be seen.
+    inner_levels: usize,
     columns: usize,
     /// The column that is the rowid by another name: its stored value is empty.
     alias: Option<usize>,
@@ -57,7 +59,7 @@ pub struct Place {
 }
 
 impl Tree {
-    /// How the table of this name and this many columns lies in the file that `connection` has open and whose first bytes are `head`; `None` where its
+    /// How the table of this name and this many columns lies in the file that `connection` has open and whose bytes are `bytes`; `None` where its
     /// rows are not read without SQLite.
     ///
     /// # Errors
@@ -66,10 +68,10 @@ impl Tree {
         connection: &Connection,
         table: &str,
         columns: usize,
-        head: &[u8],
+        bytes: &[u8],
     ) -> Result<Option<Self>, RegistryError> {
         let expected = columns;
-        let Some((page_bytes, usable)) = page_size(head) else { return Ok(None) };
+        let Some((page_bytes, usable)) = page_size(bytes) else { return Ok(None) };
         let Some(root) = root(connection, table)? else { return Ok(None) };
         let mut statement = connection.prepare("SELECT type, pk, hidden FROM pragma_table_xinfo(?1)")?;
         let column = |row: &Row<'_>| {
@@ -93,16 +95,35 @@ impl Tree {
             _ => None,
         };
         let reals = (0..columns.len()).filter(|&at| is_real(&columns[at].0)).collect();
-        Ok(Some(Self { root, page_bytes, usable, columns: columns.len(), alias, reals }))
+        let mut tree =
+            Self { root, page_bytes, usable, inner_levels: LEVELS_MAX, columns: columns.len(), alias, reals };
+        tree.inner_levels = tree.count_inner_levels(bytes).unwrap_or(LEVELS_MAX);
+        Ok(Some(tree))
     }
 
-    /// Where the row with this rowid lies, if it is there, in the file with these `bytes`. Reads inner pages only.
+    /// Inner pages on the way to the first row; `None` where it does not end at one.
+    fn count_inner_levels(&self, bytes: &[u8]) -> Option<usize> {
+        let mut number = self.root;
+        for level in 0..LEVELS_MAX {
+            let (_, page, head) = self.page(bytes, number)?;
+            match *page.get(head)? {
+                LEAF => return Some(level),
+                INTERIOR => number = Inner::read(page, head)?.child(0)?,
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    /// Where the row with this rowid lies, if it is there, in the file with these `bytes`. Reads inner pages only, which are few and stay in memory: the row's own may
+    /// have to come from the disk.
     #[must_use]
     pub fn place(&self, bytes: &[u8], rowid: i64) -> Option<Place> {
         let (mut number, mut between) = (self.root, Between::default());
-        for _ in 0..LEVELS_MAX {
+        for level in 0..LEVELS_MAX {
             let (start, page, head) = self.page(bytes, number)?;
-            match *page.get(head)? {
+            let kind = if level == self.inner_levels { LEAF } else { *page.get(head)? };
+            match kind {
                 LEAF => {
                     // In a table without gaps the row follows the greatest rowid of the page before.
                     let before = between.above.unwrap_or(0);

@@ -140,6 +140,28 @@ fn plain_rows_need_no_sqlite() {
     assert_eq!(Subject::new(folder.path(), "create table t(c0, c1)", &[]).check(), 0);
 }
 
+/// Where a row lies must be known before its page has come from the disk.
+#[test]
+fn a_place_is_found_without_a_look_at_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows: Vec<_> = (0..20_000).map(|at| (at * 3, vec![Value::Text("x".repeat(90))])).collect();
+    let subject = Subject::new(folder.path(), "create table t(c0, c1)", &rows);
+    let tree = subject.tree.as_ref().unwrap();
+    assert!(tree.inner_levels > 1 && tree.inner_levels < LEVELS_MAX, "{}", tree.inner_levels);
+    let places = |bytes: &[u8]| rows.iter().map(|row| tree.place(bytes, row.0).unwrap()).collect::<Vec<_>>();
+    let mut forgotten = subject.bytes.clone();
+    for page in forgotten.chunks_mut(tree.page_bytes).filter(|page| page[0] == LEAF) {
+        page.fill(0);
+    }
+    assert_eq!(places(&forgotten), places(&subject.bytes));
+    let mut room = Vec::new();
+    assert!(
+        rows.iter()
+            .zip(places(&forgotten))
+            .all(|(row, place)| tree.record(&forgotten, place, row.0, &mut room).is_none())
+    );
+}
+
 #[test]
 fn a_rowid_by_another_name() {
     let texts: Vec<_> = (0..50).map(|at| (at * 3, vec![Value::Text("x".into()), Value::Null])).collect();

@@ -2,7 +2,8 @@
 //!
 //! Cheap is what is bounded and waits for nothing: everything that needs at most [`SHORT_ROWS_MAX`] rows of [`INLINE_BYTES_MAX`] bytes which are in memory. It is answered
 //! in the session. The rest goes to the bounded queues of the query threads, so that it holds up neither what stands behind it nor other
-//! connections: what is short but has to come from the disk, or is one of many, into one, long pages and batches into the other.
+//! connections: single rows that have to come from the disk into one, pages that have to, or that are many, into the second, long pages and batches into
+//! the third.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use balcao_engine::{Answer, Plan, Snapshot};
-use balcao_wire::{Code, Fault, Operation, Request, write_fault, write_stats};
+use balcao_wire::{Code, Fault, Key, Operation, Request, write_fault, write_stats};
 
 use crate::conversation::{Desk, Outcome, Ticket};
 use crate::limits::{INLINE_BYTES_MAX, ROWS_A_READ_MAX, SHORT_ROWS_MAX};
@@ -66,9 +67,13 @@ impl SessionDesk<'_> {
                 write_stats(out, &request.id, &self.house.stats());
                 Ok(Ok(()))
             }
+            // Names lie all over an index that is several times as large as that of the CPFs: also where they are may have to come from the disk.
+            Ok(Operation::Lookup(lookup)) if matches!(lookup.key, Key::Name { .. }) && self.is_cold() => {
+                Err(if lookup.limit > SHORT_ROWS_MAX { Lane::Long } else { Lane::Short })
+            }
             Ok(Operation::Lookup(lookup)) => match self.snapshot.plan(lookup) {
                 Ok(plan) if plan.rows() > SHORT_ROWS_MAX => Err(Lane::Long),
-                Ok(plan) if !self.takes(&plan) => Err(Lane::Short),
+                Ok(plan) if !self.takes(&plan) => Err(if plan.rows() <= 1 { Lane::Single } else { Lane::Short }),
                 Ok(plan) => self.snapshot.write_short_page(&plan, &request.id, out, INLINE_BYTES_MAX).ok_or(Lane::Long),
                 Err(fault) => {
                     write_fault(out, &request.id, &fault);
@@ -79,11 +84,14 @@ impl SessionDesk<'_> {
         }
     }
 
+    fn is_cold(&self) -> bool {
+        self.house.means.warmth.is_cold()
+    }
+
     /// Whether a short page is answered in the session: where nothing of it has to be fetched from the disk, and not too many others were before it.
     fn takes(&self, plan: &Plan<'_>) -> bool {
-        let warmth = &self.house.means.warmth;
-        if warmth.is_cold() && !self.snapshot.is_at_hand(plan) {
-            warmth.chill();
+        if self.is_cold() && !self.snapshot.is_at_hand(plan) {
+            self.house.means.warmth.chill();
             return false;
         }
         let left =
@@ -127,7 +135,22 @@ pub(crate) fn guarded<E>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_house;
     use balcao_wire::decode;
+
+    #[test]
+    fn where_it_is_cold_a_name_is_not_looked_for_in_the_session() {
+        let (_folder, house) = test_house::open();
+        let mailbox = Arc::<Mailbox>::default();
+        let lane = |line: &[u8]| SessionDesk::new(&house, &mailbox).answer_cheap(&decode(line), &mut Vec::new());
+        let (page, long) = (br#"{"nome":"A","match":"prefix"}"#, br#"{"nome":"A","match":"prefix","limit":51}"#);
+        assert_eq!((lane(page), lane(long)), (Ok(Ok(())), Ok(Ok(()))), "few rows, and in memory");
+        let lane = |line| {
+            house.means.warmth.chill();
+            lane(line)
+        };
+        assert_eq!((lane(page), lane(long)), (Err(Lane::Short), Err(Lane::Long)));
+    }
 
     #[test]
     fn a_panic_is_one_requests_internal() {

@@ -73,8 +73,8 @@ pub(crate) const SHORT_ROWS_MAX: usize = 50;
 /// is answered by other threads, and the others of the worker wait for some four pages of it. Single rows do not count.
 pub(crate) const ROWS_A_READ_MAX: usize = 4 * SHORT_ROWS_MAX;
 
-/// Threads of the lane of short questions, at least: mostly they wait for the disk, which answers several at once.
-pub(crate) const SHORT_THREADS_MIN: usize = 4;
+/// Threads of the lane of single rows, and of that of short questions, at least: mostly they wait for the disk, which answers several at once.
+pub(crate) const WAITING_THREADS_MIN: usize = 4;
 
 /// An answer that took longer may have waited for the disk. With all of its pages in memory the longest takes less, unless the system took the core away.
 pub(crate) const SLOW_ANSWER: Duration = Duration::from_micros(100);

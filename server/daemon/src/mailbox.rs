@@ -123,8 +123,11 @@ impl Mailbox {
         state.untaken_bytes = untaken_bytes;
         state.waiting_bytes = waiting_bytes;
         state.first_ordered = first_ordered;
-        let short = std::iter::from_fn(|| state.next(Lane::Short)).collect::<Vec<_>>();
-        short.into_iter().chain(std::iter::from_fn(|| state.next(Lane::Long))).collect()
+        let mut next = Vec::new();
+        for lane in Lane::ALL {
+            next.extend(std::iter::from_fn(|| state.next(lane)));
+        }
+        next
     }
 
     /// Gives the query, which comes from the queue, back if it may be answered now. Else puts it aside until the session settles; or forgets it

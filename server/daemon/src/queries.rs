@@ -1,5 +1,5 @@
 //! The queues of queries: bounded, and served by threads of their own. Short ones have a lane apart, so that a page of fifty rows does not wait
-//! for those of a thousand.
+//! for those of a thousand; and single rows have one, so that they do not wait for pages.
 //!
 //! A query that is dropped unanswered, whatever the reason, answers `internal`: no request is ever left without a reply.
 
@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use crate::budget::{Budget, Charge};
 use crate::conversation::Ticket;
 use crate::desk::guarded;
-use crate::limits::{QUEUE_MAX, REQUEST_DEADLINE, RETRY_AFTER_MS, SHORT_THREADS_MIN};
+use crate::limits::{QUEUE_MAX, REQUEST_DEADLINE, RETRY_AFTER_MS, WAITING_THREADS_MIN};
 use crate::mailbox::{Mailbox, Posted};
 use crate::metrics::Metrics;
 use crate::threads;
@@ -32,6 +32,8 @@ pub(crate) struct Means {
 /// Which queue a query goes into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lane {
+    /// A single row that has to come from the disk.
+    Single,
     /// A page that a person reads.
     Short,
     /// Long pages and batches: whatever a program asks.
@@ -39,8 +41,11 @@ pub(crate) enum Lane {
 }
 
 impl Lane {
+    /// The one whose questions cost least first.
+    pub(crate) const ALL: [Self; 3] = [Self::Single, Self::Short, Self::Long];
+
     /// How many there are.
-    pub(crate) const COUNT: usize = 2;
+    pub(crate) const COUNT: usize = Self::ALL.len();
 }
 
 /// A request that is not answered in its session.
@@ -180,14 +185,15 @@ pub(crate) struct Queries {
 impl Queries {
     /// Threads of all lanes, where there are so many workers.
     pub(crate) fn threads(workers: usize) -> usize {
-        workers.max(SHORT_THREADS_MIN) + workers
+        2 * workers.max(WAITING_THREADS_MIN) + workers
     }
 
     /// Starts the threads of each lane. They are plain threads, so that a cold disk blocks none of the sessions' workers.
     pub(crate) fn start(workers: usize, metrics: &Arc<Metrics>) -> io::Result<Self> {
-        let short = start_lane("short", workers.max(SHORT_THREADS_MIN), metrics, || {})?;
+        let single = start_lane("single", workers.max(WAITING_THREADS_MIN), metrics, || {})?;
+        let short = start_lane("short", workers.max(WAITING_THREADS_MIN), metrics, || {})?;
         let long = start_lane("long", workers, metrics, threads::let_others_first)?;
-        Ok(Self { senders: [short, long] })
+        Ok(Self { senders: [single, short, long] })
     }
 
     /// Puts a query into its lane's queue; where that is full, its reply says so.

@@ -9,6 +9,7 @@ use super::ground::Ground;
 use super::plots::Plot;
 
 mod build;
+mod cold;
 mod engine;
 mod held;
 mod loads;
@@ -44,6 +45,8 @@ pub enum Figure {
     Memory,
     /// Many connections held, some busy.
     Held,
+    /// Cheap lookups while others ask for what is not in memory.
+    Cold,
     /// Ours on registries of several sizes.
     Scale,
 }
@@ -62,7 +65,7 @@ pub(crate) struct Report {
 
 impl Figure {
     /// What `make bench` measures, in this order: figures with the same peer stand together.
-    pub(crate) const BENCH: [Self; 11] = [
+    pub(crate) const BENCH: [Self; 12] = [
         Self::Build,
         Self::Redis,
         Self::Rate,
@@ -74,6 +77,7 @@ impl Figure {
         Self::Start,
         Self::Memory,
         Self::Held,
+        Self::Cold,
     ];
 
     pub(crate) fn measure(self, ground: &mut Ground<'_>) -> anyhow::Result<Report> {
@@ -89,6 +93,7 @@ impl Figure {
             Self::Start => start::measure(ground),
             Self::Memory => memory::measure(ground),
             Self::Held => held::measure(ground),
+            Self::Cold => cold::measure(ground),
             Self::Scale => scale::measure(ground),
         }
     }

@@ -40,7 +40,8 @@ impl Map {
         // CURRENT names and never touches a file's bytes. The registry's database is taken as one that nobody writes to; its stamp is looked at once a
         // second, and a build holds SQLite's lock. What this cannot rule out is another program that truncates or overwrites the file of a running
         // server. No reference outlives the map, no byte of an index is trusted as anything but bytes before its checksum was compared, and rows
-        // are copied out before they are read.
+        // are copied out before a server reads them; a build reads them where they lie, and believes nothing of it unless the file was left alone
+        // until its end.
         unsafe { Mmap::map(file) }.map(Self)
     }
 

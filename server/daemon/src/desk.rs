@@ -14,7 +14,7 @@ use balcao_engine::{Answer, Plan, Snapshot};
 use balcao_wire::{Code, Fault, Key, Operation, Request, write_fault, write_stats};
 
 use crate::conversation::{Desk, Outcome, Ticket};
-use crate::limits::{INLINE_BYTES_MAX, ROWS_A_READ_MAX, SHORT_ROWS_MAX};
+use crate::limits::{INLINE_BYTES_MAX, ROWS_A_READ_MAX, SHORT_ROWS_MAX, SQLITE_ROWS_MAX};
 use crate::mailbox::Mailbox;
 use crate::queries::{Asked, Lane, Query, no_room};
 use crate::serve::House;
@@ -90,8 +90,18 @@ impl SessionDesk<'_> {
 
     /// Whether a short page is answered in the session: where nothing of it has to be fetched from the disk, and not too many others were before it.
     fn takes(&self, plan: &Plan<'_>) -> bool {
-        if self.is_cold() && !self.snapshot.is_at_hand(plan) {
-            self.house.means.warmth.chill();
+        if self.is_cold() {
+            match self.snapshot.is_at_hand(plan) {
+                Some(true) => {}
+                Some(false) => {
+                    self.house.means.warmth.chill();
+                    return false;
+                }
+                // It may be: a thread answers, and it does not stay cold for that.
+                None => return false,
+            }
+        }
+        if plan.rows() > SQLITE_ROWS_MAX && !self.snapshot.reads_pages(plan) {
             return false;
         }
         let left =

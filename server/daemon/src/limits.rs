@@ -69,6 +69,9 @@ pub(crate) const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// pages in memory it takes some twenty microseconds, a hand-over to another thread and back takes as long.
 pub(crate) const SHORT_ROWS_MAX: usize = 50;
 
+/// Of these, where rows are not read from the database's pages: each is a question to SQLite, 1 to 7 µs.
+pub(crate) const SQLITE_ROWS_MAX: usize = 8;
+
 /// Rows that a session fetches of the lines of one read; what is beyond goes into the lane of short questions. A client that asks for many pages at once
 /// is answered by other threads, and the others of the worker wait for some four pages of it. Single rows do not count.
 pub(crate) const ROWS_A_READ_MAX: usize = 4 * SHORT_ROWS_MAX;

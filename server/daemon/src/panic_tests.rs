@@ -69,7 +69,7 @@ fn a_panic_is_its_requests_alone() {
         ] {
             let reply = one.ask(&format!(r#"{{"id":"{id}",{question}}}"#));
             assert_eq!((&reply["id"], &reply["code"]), (&json!(id), &json!("internal")), "{reply}");
-            // The connection, the others, and both lanes go on.
+            // The connection, the others, and all lanes go on.
             for peer in [&mut one, &mut other] {
                 assert_eq!(peer.ask(r#"{"cpf":"12345678909"}"#)["rows"], rows);
                 let batch = peer.ask(r#"{"op":"batch","items":[{"nome":"maria"}]}"#);

@@ -32,7 +32,7 @@ pub(crate) struct Means {
 /// Which queue a query goes into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lane {
-    /// A single row that has to come from the disk.
+    /// A single row by its CPF that has to come from the disk.
     Single,
     /// A page that a person reads.
     Short,

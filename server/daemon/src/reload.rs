@@ -71,6 +71,9 @@ impl Reload {
         self.former.retain(|former| former.strong_count() > 0);
         self.former.iter().filter_map(Weak::upgrade).for_each(|former| withdraw_if_written(&former));
         let served = self.house.snapshot();
+        if served.is_copy_written() {
+            withdraw_if_written(&served);
+        }
         let sight = served.look(&self.index);
         let fits = sight.is_same_database(served.sight()) && !served.is_withdrawn();
         if !rung && fits && sight == *served.sight() {
@@ -179,7 +182,7 @@ fn withdraw_if_written(snapshot: &Snapshot) {
         let generation = snapshot.greeting().generation.as_str();
         tracing::error!(
             generation,
-            "the database was written to; nothing is answered any more from what was opened before"
+            "the database, or the copy of its rows, was written to; nothing is answered any more from what was opened before"
         );
     }
 }

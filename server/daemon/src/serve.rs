@@ -53,7 +53,7 @@ pub(crate) fn serve(config: &Config) -> Result<()> {
     let began = Instant::now();
     // Signals first: one that comes while the index is opened ends the process all the same, gently.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot watch for signals")?;
-    // A session's worker, a query thread of either lane and a thread of the batch pool each ask at most once at a time.
+    // A session's worker, a query thread of each lane and a thread of the batch pool each ask at most once at a time.
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let readers = config.workers + Queries::threads(config.workers) + cores;
     let connections = raise_descriptors(config.connections, readers);
@@ -135,7 +135,8 @@ pub(crate) fn start_house(
 
 /// Raises the process's limit of open files for `connections`, and for a snapshot with its readers beside another one that takes its place; where it cannot be raised so far, fewer connections fit.
 fn raise_descriptors(connections: usize, readers: usize) -> usize {
-    let reserved = DESCRIPTORS_RESERVED + 2 * readers as u64;
+    // Of the table and of its copy, of what is served and of what takes its place.
+    let reserved = DESCRIPTORS_RESERVED + 4 * readers as u64;
     let wanted = connections as u64 + reserved;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= wanted) {

@@ -12,7 +12,7 @@ use crate::limits::{COLD_FOR, SLOW_ANSWER};
 
 thread_local! {
     /// How often this thread waited for the disk, when it was last looked at.
-    static WAITS: Cell<u64> = const { Cell::new(0) };
+    static WAITS: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
 /// Whether pages are in memory, for all workers.
@@ -33,15 +33,17 @@ impl Warmth {
     /// Whether a row may have to be fetched from the disk.
     pub(crate) fn is_cold(&self) -> bool {
         // Nearly always 0, and then the clock is not asked.
-        match self.cold_until_ms.load(Ordering::Relaxed) {
-            0 => false,
-            until if self.now_ms() < until => true,
-            until => {
-                // Unless another one has just waited.
-                let _ = self.cold_until_ms.compare_exchange(until, 0, Ordering::Relaxed, Ordering::Relaxed);
-                false
-            }
+        self.cold_until_ms.load(Ordering::Relaxed) != 0 && self.is_cold_at(self.now_ms())
+    }
+
+    fn is_cold_at(&self, now_ms: u64) -> bool {
+        let until = self.cold_until_ms.load(Ordering::Relaxed);
+        if now_ms < until {
+            return true;
         }
+        // Unless another one has just waited.
+        let _ = self.cold_until_ms.compare_exchange(until, 0, Ordering::Relaxed, Ordering::Relaxed);
+        false
     }
 
     /// An answer took so long: if this thread waited for the disk meanwhile, the next answers may, too.
@@ -53,7 +55,11 @@ impl Warmth {
 
     /// Something was not in memory.
     pub(crate) fn chill(&self) {
-        self.cold_until_ms.fetch_max(self.now_ms() + COLD_FOR.as_millis() as u64, Ordering::Relaxed);
+        self.chill_at(self.now_ms());
+    }
+
+    fn chill_at(&self, now_ms: u64) {
+        self.cold_until_ms.fetch_max(now_ms + COLD_FOR.as_millis() as u64, Ordering::Relaxed);
     }
 
     /// Never inlined: what it remembers is of the thread, and a session may run on another one after a wait.
@@ -61,7 +67,15 @@ impl Warmth {
     #[inline(never)]
     fn look(&self) {
         let waits = fs::read_to_string("/proc/thread-self/stat").ok().and_then(|stat| major_faults(&stat));
-        if waits.is_some_and(|waits| WAITS.replace(waits) != waits) {
+        if let Some(waits) = waits {
+            self.saw(WAITS.replace(Some(waits)), waits);
+        }
+    }
+
+    /// A thread's count of waits was `before` when it was last looked at, and is `waits` now.
+    fn saw(&self, before: Option<u64>, waits: u64) {
+        // The first look only says where the count begins.
+        if before.is_some_and(|before| before != waits) {
             self.chill();
         }
     }
@@ -84,25 +98,31 @@ mod tests {
     fn cold_for_a_while() {
         let warmth = Warmth::default();
         assert!(!warmth.is_cold());
-        warmth.chill();
-        assert!(warmth.is_cold());
-        warmth.cold_until_ms.store(1, Ordering::Relaxed);
-        std::thread::sleep(Duration::from_millis(2));
-        assert!(!warmth.is_cold());
+        warmth.chill_at(500);
+        assert!(warmth.is_cold_at(500 + COLD_FOR.as_millis() as u64 - 1));
+        warmth.chill_at(400);
+        assert!(!warmth.is_cold_at(500 + COLD_FOR.as_millis() as u64));
         assert_eq!(warmth.cold_until_ms.load(Ordering::Relaxed), 0);
     }
 
     #[test]
     fn only_a_wait_for_the_disk_counts() {
-        let warmth = Warmth::default();
-        WAITS.set(u64::MAX);
-        warmth.answered_in(Duration::ZERO);
-        assert!(!warmth.is_cold(), "a quick answer is not looked into");
+        let until = |before, waits| {
+            let warmth = Warmth::default();
+            warmth.saw(before, waits);
+            warmth.cold_until_ms.load(Ordering::Relaxed)
+        };
+        assert_eq!((until(None, 7), until(Some(7), 7)), (0, 0));
+        assert!(until(Some(7), 8) > 0);
+    }
+
+    #[test]
+    fn a_quick_answer_is_not_looked_into() {
+        let (warmth, begin) = (Warmth::default(), WAITS.get());
+        warmth.answered_in(SLOW_ANSWER - Duration::from_nanos(1));
+        assert_eq!(WAITS.get(), begin);
         warmth.answered_in(SLOW_ANSWER);
-        assert!(warmth.is_cold());
-        let warmth = Warmth::default();
-        warmth.answered_in(SLOW_ANSWER);
-        assert!(!warmth.is_cold(), "slow for another reason");
+        assert_ne!(WAITS.get(), begin);
     }
 
     #[test]

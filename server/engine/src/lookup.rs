@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use balcao_index::{IndexError, Part, cluster_rowid};
-use balcao_wire::limits::REPLY_BYTES_MAX;
+use balcao_wire::limits::{BATCH_ROWS_MAX, REPLY_BYTES_MAX};
 use balcao_wire::{Code, Cursor, Fault, Id, Key, Lookup, Match, Operation, Request, RowsWriter};
 
 use crate::rows::{RowError, RowStore};
@@ -26,12 +26,6 @@ impl Plan<'_> {
     #[must_use]
     pub fn rows(&self) -> usize {
         (self.page.end - self.page.start) as usize
-    }
-
-    /// Whether the rows of the page lie side by side in the copy of the rows: one descent and a walk, however many they are.
-    #[must_use]
-    pub fn is_contiguous(&self) -> bool {
-        self.contiguous
     }
 }
 
@@ -64,25 +58,39 @@ impl Snapshot {
         Ok(Plan { key: &lookup.key, part, page: ranks.start + start..ranks.start + end, total, next, contiguous })
     }
 
-    /// Whether the rows of a plan can be fetched without waiting for a disk. For where a wait is to be feared: it costs a system call for each row. Where the
-    /// rowids lie is not looked at: a page of them holds those of thousands of rows, and stays.
+    /// Whether the rows of a plan can be fetched without waiting for a disk; `None` where that cannot be told. For where a wait is to be feared: it costs a system
+    /// call for each row. Where the rowids lie is not looked at: a page of them holds those of thousands of rows, and stays.
     #[must_use]
-    pub fn is_at_hand(&self, plan: &Plan<'_>) -> bool {
+    pub fn is_at_hand(&self, plan: &Plan<'_>) -> Option<bool> {
         self.store_of(plan).is_at_hand(self.rowids_of(plan))
     }
 
-    /// Has the system fetch what a request reads from the disk, all at once, before it is answered. For where most of it has to come from there.
+    /// Whether the rows of a plan are read from the database's pages, as far as they are plain; else each of them is a question to SQLite, some times as dear.
+    #[must_use]
+    pub fn reads_pages(&self, plan: &Plan<'_>) -> bool {
+        self.store_of(plan).reads_pages()
+    }
+
+    /// Has the system fetch what a request reads from the disk, all at once, before it is answered. For where most of it has to come from there. Of a batch no more
+    /// rows than its reply may have.
     pub fn fetch_ahead(&self, request: &Request) {
-        let fetch = |lookup: &Lookup| {
-            if let Ok(plan) = self.plan(lookup) {
-                self.store_of(&plan).fetch_ahead(self.rowids_of(&plan));
+        let mut rows = 0;
+        // Whether there is room for more.
+        let mut fetch = |lookup: &Lookup| match self.plan(lookup) {
+            Ok(plan) => {
+                rows += plan.rows();
+                if rows <= BATCH_ROWS_MAX {
+                    self.store_of(&plan).fetch_ahead(self.rowids_of(&plan));
+                }
+                rows <= BATCH_ROWS_MAX
             }
+            Err(_) => true,
         };
-        match &request.operation {
+        let _ = match &request.operation {
             Ok(Operation::Lookup(lookup)) => fetch(lookup),
-            Ok(Operation::Batch(items)) => items.iter().flat_map(|item| &item.lookup).for_each(fetch),
-            _ => {}
-        }
+            Ok(Operation::Batch(items)) => items.iter().flat_map(|item| &item.lookup).all(fetch),
+            _ => false,
+        };
     }
 
     /// What the rows of a plan are read from.

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::IoSliceMut;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use balcao_index::{CLUSTER_TABLE, IndexError, Map, SourceError, SourceStamp};
@@ -17,9 +18,15 @@ use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode};
 use rustix::fs::{Advice, fadvise};
-use rustix::io::{ReadWriteFlags, preadv2};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use crate::snapshot::OpenError;
+
+/// What is looked for in memory at a time: pages of memory are not smaller.
+const PROBED_BYTES: usize = 4096;
+
+/// Room for a row and its name that a thread keeps between two pages of rows. Names of persons have some dozen bytes.
+const SCRATCH_BYTES_KEPT: usize = 64 << 10;
 
 /// Why a row cannot be given.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +68,8 @@ pub(crate) struct RowStore {
     table: Table,
     /// How the table lies in the map, where its plain rows can be read without SQLite.
     tree: Option<Tree>,
+    /// The file system does not tell what is in memory.
+    cannot_tell: AtomicBool,
     sql: String,
     /// The columns' names as JSON.
     names: Vec<Box<[u8]>>,
@@ -76,6 +85,15 @@ struct Scratch {
     /// The normalised name of a row.
     key: String,
     places: Vec<Option<Place>>,
+}
+
+impl Scratch {
+    /// Gives back what a row far longer than others took: threads stay for as long as the server does.
+    fn give_back(&mut self) {
+        if self.row.capacity() > SCRATCH_BYTES_KEPT || self.key.capacity() > SCRATCH_BYTES_KEPT {
+            *self = Self::default();
+        }
+    }
 }
 
 thread_local! {
@@ -103,6 +121,7 @@ impl RowStore {
             file,
             map,
             stamp: SourceStamp::read(db)?,
+            cannot_tell: AtomicBool::new(false),
             sql,
             names: table.columns.iter().map(|name| RowWriter::encode_name(name)).collect(),
             table,
@@ -174,28 +193,52 @@ impl RowStore {
                 };
                 reader.write(rowid, &mut page)?;
             }
+            scratch.give_back();
             Ok(())
         })
     }
 
-    /// Whether these rows can be read without waiting for a disk, as far as can be told without SQLite. Costs a system call for each row.
-    pub(crate) fn is_at_hand(&self, rowids: impl Iterator<Item = i64>) -> bool {
-        let Some(tree) = &self.tree else { return false };
+    /// Whether rows are read from the pages, as far as they are plain; else each is a question to SQLite.
+    pub(crate) fn reads_pages(&self) -> bool {
+        self.tree.is_some()
+    }
+
+    /// Whether these rows can be read without waiting for a disk; `None` where that cannot be told. Costs a system call for each row and each page of memory that its
+    /// page takes.
+    pub(crate) fn is_at_hand(&self, mut rowids: impl Iterator<Item = i64>) -> Option<bool> {
+        let tree = self.tree.as_ref()?;
+        if self.cannot_tell.load(Ordering::Relaxed) {
+            return None;
+        }
         let mut byte = [0];
-        rowids.into_iter().filter_map(|rowid| tree.place(&self.map, rowid)).all(|place| {
-            let (start, _) = tree.extent(place);
-            // Refused where the page is not in the system's cache.
-            preadv2(&self.file, &mut [IoSliceMut::new(&mut byte)], start, ReadWriteFlags::NOWAIT).is_ok()
-        })
+        let missing = rowids.try_for_each(|rowid| {
+            let Some(place) = tree.place(&self.map, rowid) else { return Ok(()) };
+            let (start, bytes) = tree.extent(place);
+            (start..start + bytes as u64).step_by(PROBED_BYTES).try_for_each(|at| {
+                preadv2(&self.file, &mut [IoSliceMut::new(&mut byte)], at, ReadWriteFlags::NOWAIT).map(drop)
+            })
+        });
+        match missing {
+            Ok(()) => Some(true),
+            // Not in the system's cache.
+            Err(Errno::AGAIN) => Some(false),
+            Err(_) => {
+                // A file system that does not know the question: it is not asked again.
+                self.cannot_tell.store(true, Ordering::Relaxed);
+                None
+            }
+        }
     }
 
     /// Has the system fetch the pages of these rows, all at once: a disk answers many requests in hardly more time than one.
     pub(crate) fn fetch_ahead(&self, rowids: impl Iterator<Item = i64>) {
         let Some(tree) = &self.tree else { return };
-        for place in rowids.filter_map(|rowid| tree.place(&self.map, rowid)) {
-            let (start, bytes) = tree.extent(place);
-            // A system that takes no advice fetches them one by one.
-            let _ = fadvise(&self.file, start, NonZero::new(bytes as u64), Advice::WillNeed);
+        let mut last = None;
+        for (start, bytes) in rowids.filter_map(|rowid| tree.place(&self.map, rowid)).map(|place| tree.extent(place)) {
+            if last.replace(start) != Some(start) {
+                // A system that takes no advice fetches them one by one.
+                let _ = fadvise(&self.file, start, NonZero::new(bytes as u64), Advice::WillNeed);
+            }
         }
     }
 

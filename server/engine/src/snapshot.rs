@@ -225,6 +225,12 @@ impl Snapshot {
         self.stores().all(RowStore::is_intact)
     }
 
+    /// Whether somebody wrote to the copy of the rows in the index, which the sight does not show.
+    #[must_use]
+    pub fn is_copy_written(&self) -> bool {
+        self.cluster.as_ref().is_some_and(|copy| !copy.is_intact())
+    }
+
     /// Whether a mapped file of this process failed since this was opened.
     #[must_use]
     pub fn is_faulted(&self) -> bool {

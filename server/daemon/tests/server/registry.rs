@@ -60,11 +60,20 @@ impl Registry {
         self.build_from(Path::new(&self.db()));
     }
 
+    /// Publishes a generation with a copy of the rows in the order of their names.
+    pub(crate) fn build_clustered(&self) {
+        self.build_with(Path::new(&self.db()), true);
+    }
+
     /// Publishes a generation of the database at `db`.
     pub(crate) fn build_from(&self, db: &Path) {
+        self.build_with(db, false);
+    }
+
+    fn build_with(&self, db: &Path, cluster: bool) {
         let table = TableName { table: "cpf".into(), cpf_column: "cpf".into(), name_column: "nome".into() };
         let (db, index) = (db.to_owned(), self.index().into());
-        build(&BuildPlan { db, index, table, shards: None, memory: MEMORY_MIN, cluster: false }, &Silent).unwrap();
+        build(&BuildPlan { db, index, table, shards: None, memory: MEMORY_MIN, cluster }, &Silent).unwrap();
     }
 
     pub(crate) fn folder(&self) -> &Path {

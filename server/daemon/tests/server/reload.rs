@@ -215,6 +215,33 @@ fn a_database_cut_short_in_place_stops_nobody() {
 }
 
 #[test]
+fn a_copy_of_the_rows_that_is_written_to_is_noticed() {
+    let registry = registry();
+    registry.build_clustered();
+    let server = Server::start(&registry, &[]);
+    let mut peer = server.peer();
+    let maria = r#"{"nome":"MARIA"}"#;
+    assert_eq!(peer.ask(maria)["total"], 2);
+    // Clocks of file systems go in steps of some milliseconds.
+    thread::sleep(Duration::from_millis(20));
+    let copy = PathBuf::from(registry.index()).join("g000002/cluster.db");
+    let good = fs::read(&copy).unwrap();
+    let mut bytes = good.clone();
+    let at = bytes.windows(8).position(|bytes| bytes == b"19800101").unwrap();
+    bytes[at] = b'2';
+    let write = |bytes: &[u8]| {
+        std::os::unix::fs::FileExt::write_all_at(&fs::File::options().write(true).open(&copy).unwrap(), bytes, 0)
+            .unwrap();
+    };
+    // In place, a cell that is no key: nothing else would show it.
+    write(&bytes);
+    ask_until(&mut peer, maria, |reply| code(reply) == "unavailable", |reply| reply["total"] == 2);
+    write(&good);
+    server.process.signal(Signal::HUP);
+    ask_until(&mut peer, maria, |reply| reply["total"] == 2, |reply| code(reply) == "unavailable");
+}
+
+#[test]
 fn what_began_before_a_reload_does_not_outlive_its_database() {
     let sql = "CREATE TABLE cpf(cpf TEXT, nome TEXT, sexo TEXT, nasc TEXT);
         WITH RECURSIVE k(n) AS (SELECT 10000000001 UNION ALL SELECT n + 7919 FROM k LIMIT 3000)

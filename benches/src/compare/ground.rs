@@ -212,9 +212,7 @@ impl<'a> Ground<'a> {
     pub(crate) fn postgres(&mut self, user: &str, sql: &str, keys: &Path) -> anyhow::Result<Subject> {
         if self.postgres.is_none() {
             let registry = self.registry()?;
-            let Make { rows, dirty, seed } = self.plan.make;
-            // Directly in the folder: another user must be able to enter it.
-            let folder = self.folder().join(format!("{rows}-{dirty}-{seed}.postgres"));
+            let folder = self.folder().join(postgres_folder(&self.plan.make));
             self.postgres = Some(Postgres::start(&folder, &registry, self.progress)?);
         }
         let postgres = self.postgres.as_ref().context("PostgreSQL has just been started")?;
@@ -254,8 +252,7 @@ impl<'a> Ground<'a> {
 
     /// A file or folder that is made once: by `make`, under another name until it is whole.
     fn made(&self, name: &str, make: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<PathBuf> {
-        let Make { dirty, seed, .. } = self.plan.make;
-        let path = self.folder().join(format!("{dirty}-{seed}")).join(name);
+        let path = self.folder().join(made_folder(&self.plan.make)).join(name);
         if path.exists() {
             return Ok(path);
         }
@@ -272,6 +269,18 @@ impl<'a> Ground<'a> {
         ensure!(path.exists(), "{} is gone", path.display());
         Ok(path)
     }
+}
+
+/// In the folder for big files, the one of what is made from registries that are drawn so.
+pub(crate) fn made_folder(make: &Make) -> String {
+    let Make { dirty, seed, .. } = make;
+    format!("{dirty}-{seed}")
+}
+
+/// The same of PostgreSQL's rows. Directly in the folder for big files: another user must be able to enter it.
+pub(crate) fn postgres_folder(make: &Make) -> String {
+    let Make { rows, dirty, seed } = make;
+    format!("{rows}-{dirty}-{seed}.postgres")
 }
 
 /// A name's first two words, as they stand there.

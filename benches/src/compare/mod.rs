@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 use crate::measure::markdown::grouped;
-use crate::measure::{check_disk, machine, section};
+use crate::measure::{machine, section};
 use crate::oracle::make::Make;
 
 mod asking;
 pub(crate) mod cage;
+mod disk;
 mod figures;
 mod goals;
 mod ground;
@@ -27,13 +28,6 @@ use ground::Ground;
 
 /// The section with all figures that something was asked of.
 const OVERVIEW: &str = "bench";
-
-/// What a row takes of the disk at most, in bytes: the registry, two copies with SQLite's indexes, PostgreSQL's, our indexes, one of them with its
-/// own rows, and what sorting takes meanwhile.
-const DISK_BYTES_PER_ROW: u64 = 700;
-
-/// The same without peers.
-const DISK_BYTES_PER_ROW_OF_OURS: u64 = 100;
 
 /// What to measure, and over what.
 #[derive(Clone, Debug)]
@@ -72,14 +66,6 @@ impl Plan {
         if self.seconds >= 5 { 2 } else { 1 }
     }
 
-    fn disk_bytes(&self) -> u64 {
-        let scale: u64 = self.sizes.iter().map(|rows| rows * DISK_BYTES_PER_ROW_OF_OURS).sum();
-        let is_scale = |figure: &Figure| *figure == Figure::Scale;
-        let others = self.make.rows * DISK_BYTES_PER_ROW;
-        (if self.figures.iter().any(is_scale) { scale } else { 0 })
-            + (if self.figures.iter().all(is_scale) { 0 } else { others })
-    }
-
     /// The command that measures one figure again.
     fn command(&self, figure: Figure) -> String {
         let Make { rows, dirty, seed } = self.make;
@@ -109,11 +95,7 @@ pub fn run(plan: &Plan, progress: impl Fn(&str), tell: impl Fn(&str)) -> anyhow:
     for figure in &plan.figures {
         section::read(&plan.out, &marker(*figure))?;
     }
-    if plan.keep.as_ref().is_none_or(|folder| !folder.exists()) {
-        let parent = plan.keep.as_ref().and_then(|folder| folder.parent().map(Path::to_owned));
-        let parent = parent.filter(|folder| folder.is_dir()).or_else(|| plan.work.clone());
-        check_disk(&parent.unwrap_or_else(std::env::temp_dir), plan.disk_bytes(), &progress)?;
-    }
+    disk::check(plan, &progress)?;
     let mut ground = Ground::new(plan, &progress)?;
     let (mut errors, mut failures) = (0, Vec::new());
     for (at, figure) in plan.figures.iter().enumerate() {
@@ -192,7 +174,7 @@ mod tests {
     use crate::compare::goals::{Goal, Reached};
     use crate::measure::spread::Spread;
 
-    fn plan(out: &Path) -> Plan {
+    pub(crate) fn plan(out: &Path) -> Plan {
         Plan {
             figures: Plan::figures(false),
             make: Make { rows: 7000, dirty: 0.01, seed: 1 },
@@ -231,13 +213,5 @@ mod tests {
         assert!(!text.contains("first") && !text.contains("0.50"), "{text}");
         assert_eq!(text.matches("reached: 0.90").count(), 2, "{text}");
         assert!(folder.path().join("images/bench-x.svg").is_file());
-    }
-
-    #[test]
-    fn disk_is_asked_for_what_is_measured() {
-        let mut plan = plan(Path::new("results.md"));
-        let bench = plan.disk_bytes();
-        plan.figures = Plan::figures(true);
-        assert_eq!((bench, plan.disk_bytes()), (7000 * 700, 30 * 100));
     }
 }

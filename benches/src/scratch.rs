@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use tempfile::TempDir;
 
 use crate::compare::cage;
 
@@ -106,31 +105,88 @@ fn pid(child: u32) -> Option<Pid> {
     i32::try_from(child).ok().and_then(Pid::from_raw)
 }
 
-/// A temporary folder, removed when it is dropped and when the run is interrupted.
+/// A folder that is removed when it is dropped and when the run is interrupted.
 #[derive(Debug)]
-pub struct Scratch(TempDir);
+pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// A new folder in `parent`.
+    /// A new folder in `parent`, under a name that nothing has there.
     ///
     /// # Errors
     /// When it cannot be made.
     pub fn new_in(parent: &Path) -> anyhow::Result<Self> {
+        // Made and noted in one: an interruption meets it noted, or before it is made.
+        let mut left = left();
         let folder = tempfile::Builder::new().prefix("balcao-").tempdir_in(parent);
-        let folder = folder.with_context(|| format!("cannot make a folder in {}", parent.display()))?;
-        left().folders.push(folder.path().to_owned());
+        let folder = folder.with_context(|| format!("cannot make a folder in {}", parent.display()))?.keep();
+        left.folders.push(folder.clone());
         Ok(Self(folder))
+    }
+
+    /// An empty folder at `path`, in the place of what a run that was killed may have left there.
+    ///
+    /// # Errors
+    /// When that cannot be removed, or the folder not be made.
+    pub fn anew(path: &Path) -> anyhow::Result<Self> {
+        let mut left = left();
+        let removed = match std::fs::symlink_metadata(path) {
+            Ok(there) if there.is_dir() => std::fs::remove_dir_all(path),
+            Ok(_) => std::fs::remove_file(path),
+            Err(_) => Ok(()),
+        };
+        removed.with_context(|| format!("cannot remove {}", path.display()))?;
+        std::fs::create_dir(path).with_context(|| format!("cannot make the folder {}", path.display()))?;
+        left.folders.push(path.to_owned());
+        Ok(Self(path.to_owned()))
     }
 
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.0.path()
+        &self.0
     }
+
+    /// From now on the folder stays.
+    pub fn keep(self) {
+        forget_folder(&self.0);
+        std::mem::forget(self);
+    }
+}
+
+fn forget_folder(folder: &Path) {
+    left().folders.retain(|noted| noted != folder);
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        left().folders.retain(|folder| folder != self.0.path());
+        // Forgotten only when it is gone: an interruption meanwhile removes the rest. What cannot be removed stays.
+        let _ = std::fs::remove_dir_all(&self.0);
+        forget_folder(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_noted_until_it_is_gone_or_kept() {
+        let parent = tempfile::tempdir().unwrap();
+        let is_noted = |path: &Path| left().folders.iter().any(|noted| noted == path);
+        let scratch = Scratch::new_in(parent.path()).unwrap();
+        let path = scratch.path().to_owned();
+        std::fs::write(path.join("file"), "x").unwrap();
+        assert!(is_noted(&path));
+        drop(scratch);
+        assert!(!path.exists() && !is_noted(&path));
+        let path = parent.path().join("half");
+        std::fs::write(&path, "a file of a run before").unwrap();
+        drop(Scratch::anew(&path).unwrap());
+        std::fs::create_dir_all(path.join("of a run before")).unwrap();
+        let scratch = Scratch::anew(&path).unwrap();
+        assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0);
+        assert!(is_noted(&path));
+        scratch.keep();
+        assert!(path.is_dir() && !is_noted(&path));
     }
 }

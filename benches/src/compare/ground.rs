@@ -250,7 +250,7 @@ impl<'a> Ground<'a> {
         }
     }
 
-    /// A file or folder that is made once: by `make`, under another name until it is whole.
+    /// A file or folder that is made once: by `make`, in another folder until it is whole.
     fn made(&self, name: &str, make: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<PathBuf> {
         let path = self.folder().join(made_folder(&self.plan.make)).join(name);
         if path.exists() {
@@ -258,14 +258,10 @@ impl<'a> Ground<'a> {
         }
         let parent = path.parent().context("what is made lies in a folder")?;
         std::fs::create_dir_all(parent)?;
-        let half = parent.join(format!("half-{name}"));
-        if half.is_dir() {
-            std::fs::remove_dir_all(&half)?;
-        } else if half.exists() {
-            std::fs::remove_file(&half)?;
-        }
-        make(&half)?;
-        std::fs::rename(&half, &path).with_context(|| format!("cannot name {}", path.display()))?;
+        let half = Scratch::anew(&parent.join(format!("half-{name}")))?;
+        let whole = half.path().join(name);
+        make(&whole)?;
+        std::fs::rename(&whole, &path).with_context(|| format!("cannot name {}", path.display()))?;
         ensure!(path.exists(), "{} is gone", path.display());
         Ok(path)
     }

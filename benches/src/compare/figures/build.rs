@@ -21,6 +21,7 @@ use crate::measure::observing::{Memory, Watch};
 use crate::measure::spread::Spread;
 use crate::measure::{count_rows, index_files, seconds, settle};
 use crate::processes::{self, Guard};
+use crate::scratch::Scratch;
 
 /// The memory that a build is told to stay within.
 const MEMORY: &str = "1GiB";
@@ -48,7 +49,7 @@ impl Built {
 pub(crate) fn measure(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
     let registry = ground.registry()?;
     let rows = count_rows(&registry)?;
-    let folder = tempfile::tempdir_in(ground.folder())?;
+    let folder = Scratch::new_in(ground.folder())?;
     let index = folder.path().join("index");
     let rounds = ground.plan.rounds;
     let built = in_turns(rounds, 2, |round, side| {

@@ -21,6 +21,7 @@ use crate::measure::markdown::{grouped, mib, per_row};
 use crate::measure::spread::Spread;
 use crate::measure::{index_files, settle};
 use crate::processes::Server;
+use crate::scratch::Scratch;
 use crate::table::Registry;
 
 /// From so many rows on an index is built once, not in every round: it takes minutes.
@@ -41,7 +42,7 @@ struct Size {
 }
 
 pub(crate) fn measure(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
-    let folder = tempfile::tempdir_in(ground.folder())?;
+    let folder = Scratch::new_in(ground.folder())?;
     let mut sizes = Vec::new();
     for &rows in &ground.plan.sizes {
         sizes.push(size(ground, rows, folder.path().join(rows.to_string()))?);

@@ -15,6 +15,7 @@ use rustix::process::{Signal, getuid};
 use super::{free_address, program, wait_until};
 use crate::measure::machine;
 use crate::processes::{self, Guard};
+use crate::scratch::Scratch;
 use crate::table::{Registry, quoted};
 
 const SETTINGS: &str = include_str!("../../../compare/postgresql.conf");
@@ -44,9 +45,11 @@ impl Postgres {
     /// Starts the cluster in `folder`, which is made and filled from `registry` where it is not there yet.
     pub(crate) fn start(folder: &Path, registry: &Registry, progress: impl Fn(&str)) -> anyhow::Result<Self> {
         let data = folder.join("data");
-        let is_filled = folder.join(FILLED).is_file();
-        if !is_filled {
+        // One that is not whole is of no use to the next run. Declared before the server, so that it is removed when that has ended.
+        let mut unfilled = None;
+        if !folder.join(FILLED).is_file() {
             progress("making a PostgreSQL cluster");
+            unfilled = Some(Scratch::anew(folder)?);
             make(folder, &data)?;
         }
         let address = free_address()?;
@@ -65,10 +68,13 @@ impl Postgres {
         let mut postgres = Self { guard, address, bytes: [0; 3] };
         let is_ready = || TcpStream::connect(address).is_ok() && sql_on(address, "postgres", "SELECT 1").is_ok();
         wait_until(&mut postgres.guard, is_ready)?;
-        if !is_filled {
+        if unfilled.is_some() {
             progress("filling PostgreSQL");
             postgres.fill(registry).context("cannot fill PostgreSQL")?;
             std::fs::write(folder.join(FILLED), "")?;
+        }
+        if let Some(filled) = unfilled {
+            filled.keep();
         }
         progress("reading PostgreSQL's pages into its buffers");
         for (place, name) in ["cpf", "by_cpf", "by_nome"].into_iter().enumerate() {
@@ -112,7 +118,7 @@ impl Postgres {
 
     /// What `pgbench` tells as transactions a second, one prepared point select each, over these CPFs.
     pub(crate) fn pgbench(&self, folder: &Path, keys: &[&str], clients: usize, seconds: u64) -> anyhow::Result<f64> {
-        let scripts = tempfile::tempdir_in(folder)?;
+        let scripts = Scratch::new_in(folder)?;
         let mut command = Command::new(installed("pgbench")?);
         command.stdin(Stdio::null()).args(["-n", "-M", "prepared", "-h", "127.0.0.1", "-U", USER]);
         command.args(["-p", &self.address.port().to_string()]);
@@ -138,12 +144,8 @@ impl Postgres {
     }
 }
 
-/// Makes an empty cluster, from nothing.
+/// Makes a cluster without rows in an empty folder.
 fn make(folder: &Path, data: &Path) -> anyhow::Result<()> {
-    if folder.exists() {
-        std::fs::remove_dir_all(folder).context("cannot remove a half made PostgreSQL cluster")?;
-    }
-    std::fs::create_dir(folder)?;
     if let Some([user, group]) = other_user()? {
         chown(folder, Some(user), Some(group)).context("cannot give PostgreSQL its folder")?;
         // It must get there, and reads nothing on the way.

@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::Context as _;
 
@@ -17,7 +18,7 @@ use crate::load::Pace;
 use crate::measure::markdown::{grouped, mib};
 use crate::measure::observing::{self, read_bytes};
 use crate::measure::spread::Spread;
-use crate::measure::{drop_from_cache, index_files};
+use crate::measure::{drop_from_cache, index_files, seconds};
 use crate::processes::Server;
 
 /// Of the table's bytes one in so many fits into the server's memory.
@@ -80,7 +81,7 @@ impl Reads {
 struct Round {
     cheap: Asked,
     beside: Option<Asked>,
-    /// Per second.
+    /// Per second, from before the first connection to behind the last answer.
     reads: [f64; 3],
 }
 
@@ -155,7 +156,7 @@ fn errors(round: &Round) -> u64 {
 
 /// The cheap lookups, and what is asked beside them in the same time.
 fn one(subject: &Subject, cheap: &Shape, beside: &Beside, keys: &Path, pid: u32) -> anyhow::Result<Round> {
-    let before = Reads::of(pid)?;
+    let (before, began) = (Reads::of(pid)?, Instant::now());
     let (asked, others) = std::thread::scope(|scope| {
         let others = (beside.connections > 0).then(|| {
             let subject = Subject { keys: keys.to_owned(), pid: None, ..subject.clone() };
@@ -166,8 +167,8 @@ fn one(subject: &Subject, cheap: &Shape, beside: &Beside, keys: &Path, pid: u32)
         let asked = ask(subject, cheap);
         (asked, others.map(|others| others.join().expect("the asking thread panicked")))
     });
-    let after = Reads::of(pid)?;
-    let seconds = (cheap.seconds + cheap.warmup) as f64;
+    // Over the same time as the counts: connecting, warming up and the last answers belong to it.
+    let (after, seconds) = (Reads::of(pid)?, seconds(began.elapsed()));
     let reads = [(before.workers, after.workers), (before.all, after.all), (before.bytes, after.bytes)];
     let reads = reads.map(|(before, after)| after.saturating_sub(before) as f64 / seconds);
     Ok(Round { cheap: asked?, beside: others.transpose()?, reads })

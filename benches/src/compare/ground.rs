@@ -99,9 +99,7 @@ impl<'a> Ground<'a> {
 
     /// Our index with the rows in name order beside it; none where the indexer does not know how.
     pub(crate) fn clustered(&self) -> anyhow::Result<Option<PathBuf>> {
-        let mut help = processes::command("indexer")?;
-        help.args(["build", "--help"]);
-        if !processes::output(help)?.contains("--cluster") {
+        if !can_cluster()? {
             return Ok(None);
         }
         let db = self.registry()?.db;
@@ -265,6 +263,13 @@ impl<'a> Ground<'a> {
         ensure!(path.exists(), "{} is gone", path.display());
         Ok(path)
     }
+}
+
+/// Whether this indexer makes copies of the rows in name order.
+pub(crate) fn can_cluster() -> anyhow::Result<bool> {
+    let mut help = processes::command("indexer")?;
+    help.args(["build", "--help"]);
+    Ok(processes::output(help)?.contains("--cluster"))
 }
 
 /// In the folder for big files, the one of what is made from registries that are drawn so.

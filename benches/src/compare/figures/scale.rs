@@ -95,7 +95,7 @@ fn size(ground: &Ground<'_>, rows: u64, index: PathBuf) -> anyhow::Result<Size> 
     let mut built = Vec::new();
     for round in 1..=rounds {
         ground.say(&format!("{rows} rows: building, round {round} of {rounds}"));
-        built.push(build::ours(&registry.db, &index)?);
+        built.push(build::ours(&registry.db, &index, &[])?);
     }
     ground.say(&format!("{rows} rows: starting the server"));
     let ready = start::starts(ground, &registry.db, &index)?;

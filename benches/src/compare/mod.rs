@@ -136,7 +136,7 @@ fn write(plan: &Plan, figure: Figure, report: &Report) -> anyhow::Result<String>
         plan.rounds,
     );
     if !report.reached.is_empty() {
-        text.push_str(&goals::table(&report.reached));
+        text.push_str(&goals::table(&report.reached, report.errors));
         text.push('\n');
     }
     text.push_str(report.text.trim_end());
@@ -163,7 +163,7 @@ fn write_overview(plan: &Plan, report: &Report, figure: Option<Figure>) -> anyho
     let former = section::inside(&plan.out, OVERVIEW)?;
     let text = format!(
         "## Speed and scale: what was asked, and what was reached\n\n`make bench` and `make bench-full`. A row is renewed with its section below.\n\n{}",
-        goals::overview(&former, &report.reached, &on)
+        goals::overview(&former, &report.reached, report.errors, &on)
     );
     section::write(&plan.out, &section::read(&plan.out, OVERVIEW)?, &text)
 }

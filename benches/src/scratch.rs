@@ -1,8 +1,10 @@
-//! What a run leaves while it goes on, a folder and child processes, and its removal also where the run is interrupted.
+//! What a run leaves while it goes on, folders, their modes and child processes, and how that is undone also where the run is interrupted.
 //!
 //! SIGKILL leaves both behind: nobody is asked then.
 
+use std::fs::Permissions;
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,10 +24,17 @@ const EXIT_INTERRUPTED: i32 = 130;
 const END_WITHIN: Duration = Duration::from_secs(6);
 
 /// What is to be removed if the run is interrupted now.
-static LEFT: Mutex<Left> = Mutex::new(Left { folders: Vec::new(), children: Vec::new(), cgroups: Vec::new() });
+static LEFT: Mutex<Left> =
+    Mutex::new(Left { folders: Vec::new(), modes: Vec::new(), children: Vec::new(), cgroups: Vec::new() });
+
+/// What a mode has beside the kind of the file, and what lets group and others enter a folder.
+const MODE_BITS: u32 = 0o7777;
+const ENTER_BITS: u32 = 0o011;
 
 struct Left {
     folders: Vec<PathBuf>,
+    /// Folders that others may enter meanwhile, and their modes of before.
+    modes: Vec<(PathBuf, u32)>,
     /// Process ids, and what each is ended by.
     children: Vec<(Pid, Signal)>,
     cgroups: Vec<PathBuf>,
@@ -77,6 +86,7 @@ fn clean_up() {
         // The program ends in any case.
         let _ = std::fs::remove_dir_all(folder);
     }
+    left.modes.iter().for_each(|(folder, mode)| set_mode(folder, *mode));
     left.cgroups.iter().for_each(|folder| cage::remove(folder));
     std::mem::forget(left);
 }
@@ -165,6 +175,38 @@ impl Drop for Scratch {
     }
 }
 
+/// A folder that every user may enter until this is dropped or the run is interrupted; nobody may list it who could not before.
+#[derive(Debug)]
+pub(crate) struct Passage(PathBuf);
+
+impl Passage {
+    /// Lets others through `folder`.
+    pub(crate) fn through(folder: &Path) -> anyhow::Result<Self> {
+        let mut left = left();
+        let metadata = std::fs::metadata(folder).with_context(|| format!("cannot look at {}", folder.display()))?;
+        let mode = metadata.permissions().mode() & MODE_BITS;
+        left.modes.push((folder.to_owned(), mode));
+        std::fs::set_permissions(folder, Permissions::from_mode(mode | ENTER_BITS))
+            .with_context(|| format!("cannot let other users into {}", folder.display()))?;
+        Ok(Self(folder.to_owned()))
+    }
+}
+
+impl Drop for Passage {
+    fn drop(&mut self) {
+        let mut left = left();
+        if let Some(at) = left.modes.iter().position(|(folder, _)| *folder == self.0) {
+            let (folder, mode) = left.modes.swap_remove(at);
+            set_mode(&folder, mode);
+        }
+    }
+}
+
+fn set_mode(folder: &Path, mode: u32) {
+    // One that is gone needs no mode.
+    let _ = std::fs::set_permissions(folder, Permissions::from_mode(mode));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,5 +230,16 @@ mod tests {
         assert!(is_noted(&path));
         scratch.keep();
         assert!(path.is_dir() && !is_noted(&path));
+    }
+
+    #[test]
+    fn a_passage_is_closed_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = || std::fs::metadata(folder.path()).unwrap().permissions().mode() & MODE_BITS;
+        set_mode(folder.path(), 0o700);
+        let passage = Passage::through(folder.path()).unwrap();
+        assert_eq!(mode(), 0o711);
+        drop(passage);
+        assert_eq!(mode(), 0o700);
     }
 }

@@ -15,7 +15,7 @@ use rustix::process::{Signal, getuid};
 use super::{free_address, program, wait_until};
 use crate::measure::machine;
 use crate::processes::{self, Guard};
-use crate::scratch::Scratch;
+use crate::scratch::{Passage, Scratch};
 use crate::table::{Registry, quoted};
 
 const SETTINGS: &str = include_str!("../../../compare/postgresql.conf");
@@ -36,6 +36,8 @@ const FILLED: &str = "filled";
 #[derive(Debug)]
 pub(crate) struct Postgres {
     guard: Guard,
+    /// What its user gets to its folder through; closed behind the server.
+    _passage: Option<Passage>,
     pub(crate) address: SocketAddr,
     /// Bytes of the table, the index on the CPF and that on the name.
     pub(crate) bytes: [u64; 3],
@@ -45,6 +47,9 @@ impl Postgres {
     /// Starts the cluster in `folder`, which is made and filled from `registry` where it is not there yet.
     pub(crate) fn start(folder: &Path, registry: &Registry, progress: impl Fn(&str)) -> anyhow::Result<Self> {
         let data = folder.join("data");
+        // Another user must get there, and reads nothing on the way.
+        let above = folder.parent().context("PostgreSQL's folder lies in no other")?;
+        let passage = other_user()?.map(|_| Passage::through(above)).transpose()?;
         // One that is not whole is of no use to the next run. Declared before the server, so that it is removed when that has ended.
         let mut unfilled = None;
         if !folder.join(FILLED).is_file() {
@@ -65,7 +70,7 @@ impl Postgres {
         }
         // Killed, it would leave a segment of shared memory.
         let guard = Guard::spawn_ended_by(command, Signal::QUIT)?;
-        let mut postgres = Self { guard, address, bytes: [0; 3] };
+        let mut postgres = Self { guard, _passage: passage, address, bytes: [0; 3] };
         let is_ready = || TcpStream::connect(address).is_ok() && sql_on(address, "postgres", "SELECT 1").is_ok();
         wait_until(&mut postgres.guard, is_ready)?;
         if unfilled.is_some() {
@@ -148,10 +153,6 @@ impl Postgres {
 fn make(folder: &Path, data: &Path) -> anyhow::Result<()> {
     if let Some([user, group]) = other_user()? {
         chown(folder, Some(user), Some(group)).context("cannot give PostgreSQL its folder")?;
-        // It must get there, and reads nothing on the way.
-        let above = folder.parent().context("PostgreSQL's folder lies in no other")?;
-        let mode = above.metadata()?.permissions().mode() | 0o011;
-        std::fs::set_permissions(above, std::fs::Permissions::from_mode(mode))?;
     }
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
     let mut initdb = as_postgres("initdb")?;

@@ -88,7 +88,8 @@ impl Plan {
 /// every request of every load was answered as it should.
 ///
 /// # Errors
-/// When there is not enough disk, or some figures could not be measured; the sections of those are left alone.
+/// When there is not enough disk, or some figures could not be measured; the sections of those are left alone. One that takes what this machine has not
+/// is skipped instead, and its section says what that is.
 pub fn run(plan: &Plan, progress: impl Fn(&str), tell: impl Fn(&str)) -> anyhow::Result<bool> {
     // A file that cannot take the sections is better known before than after; and the overview stands before them.
     write_overview(plan, &Report::default(), None)?;
@@ -97,12 +98,13 @@ pub fn run(plan: &Plan, progress: impl Fn(&str), tell: impl Fn(&str)) -> anyhow:
     }
     disk::check(plan, &progress)?;
     let mut ground = Ground::new(plan, &progress)?;
-    let (mut errors, mut failures) = (0, Vec::new());
+    let (mut errors, mut skipped, mut failures) = (0, Vec::new(), Vec::new());
     for (at, figure) in plan.figures.iter().enumerate() {
         progress(&format!("figure {} of {}: {figure}", at + 1, plan.figures.len()));
         match figure.measure(&mut ground) {
             Ok(report) => {
                 errors += report.errors;
+                skipped.extend(report.skipped.as_ref().map(|why| format!("{figure} was skipped: {why}")));
                 tell(&write(plan, *figure, &report)?);
             }
             // The others may be measured all the same.
@@ -115,6 +117,8 @@ pub fn run(plan: &Plan, progress: impl Fn(&str), tell: impl Fn(&str)) -> anyhow:
         let is_done = |needs: fn(Figure) -> bool| !rest.iter().any(|figure| needs(*figure));
         ground.release(is_done(Figure::needs_redis), is_done(Figure::needs_postgres))?;
     }
+    // At the end, where it is still read when all has gone by.
+    skipped.iter().for_each(|line| progress(line));
     if !failures.is_empty() {
         bail!("{} figures could not be measured: {}", failures.len(), failures.join("; "));
     }
@@ -127,14 +131,15 @@ fn marker(figure: Figure) -> String {
 
 /// Writes a figure's section and its plots, and its rows of the overview; returns the section.
 fn write(plan: &Plan, figure: Figure, report: &Report) -> anyhow::Result<String> {
-    let mut text = format!(
-        "## {}\n\n`{}`, {}, on {}. Median (least–greatest) of {} rounds in which the sides take turns; a ratio is that of neighbours.\n\n",
-        report.heading,
-        plan.command(figure),
-        machine::today(),
-        machine::describe(),
-        plan.rounds,
-    );
+    let (command, day, on) = (plan.command(figure), machine::today(), machine::describe());
+    let mut text = format!("## {}\n\n`{command}`, {day}, on {on}. ", report.heading);
+    text.push_str(&match &report.skipped {
+        Some(why) => format!("**Not measured**: {why}.\n"),
+        None => {
+            let rounds = plan.rounds;
+            format!("Median (least–greatest) of {rounds} rounds in which the sides take turns; a ratio is that of neighbours.\n\n")
+        }
+    });
     if !report.reached.is_empty() {
         text.push_str(&goals::table(&report.reached, report.errors));
         text.push('\n');
@@ -201,11 +206,15 @@ mod tests {
             reached: vec![Reached::new(Goal::Held, Spread::new([value]).unwrap())],
             plots: vec![plots::bars("x", "a plot", "u", &[("one".to_owned(), Spread::new([1.0]).unwrap())]).unwrap()],
             errors: 0,
+            skipped: None,
         };
         write(&plan, Figure::Held, &report(0.5, "first")).unwrap();
         write(&plan, Figure::Redis, &Report { reached: Vec::new(), ..report(1.0, "beside it") }).unwrap();
         write(&plan, Figure::Held, &report(0.9, "second")).unwrap();
+        let skipped = Some("it takes a thing that is not here".to_owned());
+        write(&plan, Figure::Cold, &Report { heading: "Skipped".to_owned(), skipped, ..Report::default() }).unwrap();
         let text = std::fs::read_to_string(&out).unwrap();
+        assert!(text.contains("**Not measured**: it takes a thing that is not here.\n<!-- bench-cold:end"), "{text}");
         for part in ["# Results\n", "<!-- bench:begin -->", "second", "beside it", "![a plot](images/bench-x.svg)"] {
             assert!(text.contains(part), "{part} is missing in {text}");
         }

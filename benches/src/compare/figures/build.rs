@@ -97,7 +97,7 @@ pub(crate) fn measure(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
             )?,
             plots::bars("build-bytes", &format!("Two indexes over {} rows", grouped(rows)), "bytes", &of_bytes)?,
         ],
-        errors: 0,
+        ..Report::default()
     })
 }
 

@@ -85,6 +85,7 @@ pub(crate) fn measure(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
             )?,
         ],
         errors: loads.errors(),
+        ..Report::default()
     })
 }
 

@@ -1,5 +1,6 @@
 //! The engine's pieces: from a request that is decoded already to the whole reply.
 
+use balcao_engine::Snapshot;
 use balcao_record::normalize;
 use balcao_wire::limits::BATCH_ITEMS_MAX;
 use balcao_wire::{Id, Key, Lookup, Match, Operation, Request, decode};
@@ -10,7 +11,7 @@ use crate::piece::Piece;
 use crate::wire::batch_line;
 
 /// Rows of a page: what a question without `limit` gets.
-const PAGE_ROWS: usize = 50;
+pub(crate) const PAGE_ROWS: usize = 50;
 
 /// The row of a CPF.
 pub(crate) fn cpf(house: &House) -> Piece<'_> {
@@ -25,12 +26,20 @@ pub(crate) fn name(house: &House) -> Piece<'_> {
 
 /// A page of a name's first two words, of those that fill one.
 pub(crate) fn page(house: &House) -> Piece<'_> {
+    answers(house, pages(house)).of_elements(PAGE_ROWS)
+}
+
+/// The same over an index with a copy of the rows in the order of their names: they lie side by side.
+pub(crate) fn page_copy(house: &House) -> Piece<'_> {
+    answers_of(&house.copy, pages(house)).of_elements(PAGE_ROWS)
+}
+
+fn pages(house: &House) -> Vec<Request> {
     let is_full = |prefix: &String| {
         house.generation.prefix_ranks(prefix).is_ok_and(|ranks| ranks.end - ranks.start >= PAGE_ROWS as u64)
     };
     let prefixes = house.people.iter().map(Person::prefix).filter(is_full);
-    let requests = prefixes.map(|prefix| lookup(name_key(Match::Prefix, &prefix), PAGE_ROWS));
-    answers(house, requests.collect()).of_elements(PAGE_ROWS)
+    prefixes.map(|prefix| lookup(name_key(Match::Prefix, &prefix), PAGE_ROWS)).collect()
 }
 
 /// As many CPFs as a batch may have, on the threads of the current pool.
@@ -70,9 +79,13 @@ fn has_rows(reply: &[u8]) -> bool {
 }
 
 fn answers(house: &House, requests: Vec<Request>) -> Piece<'_> {
+    answers_of(&house.snapshot, requests)
+}
+
+fn answers_of(snapshot: &Snapshot, requests: Vec<Request>) -> Piece<'_> {
     let mut out = Vec::new();
     Piece::over(requests, move |request| {
         out.clear();
-        house.snapshot.answer(request, &mut out).is_ok() && has_rows(&out)
+        snapshot.answer(request, &mut out).is_ok() && has_rows(&out)
     })
 }

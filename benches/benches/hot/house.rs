@@ -1,6 +1,7 @@
-//! `House`: a seeded registry, its index, both open, and questions drawn from its rows.
+//! `House`: a seeded registry, its index without and with a copy of the rows, all of them open, and questions drawn from its rows.
 
 use std::env;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
@@ -8,10 +9,10 @@ use balcao_benches::rng::Rng;
 use balcao_benches::scratch::Scratch;
 use balcao_datasets::{Plan, Recipe, write_registry};
 use balcao_engine::Snapshot;
-use balcao_index::Generation;
+use balcao_index::{Generation, Map};
 use balcao_indexer::{BuildPlan, Silent, build};
 use balcao_record::{Cpf, normalize};
-use balcao_registry::{Access, Table, TableName, open};
+use balcao_registry::{Access, Table, TableName, Tree, open};
 use rusqlite::Connection;
 
 /// Draws the registry and the questions.
@@ -22,7 +23,7 @@ const ROWS: u64 = 1_000_000;
 /// What an index is built within by default.
 const MEMORY_BYTES: u64 = 1 << 30;
 
-/// Where registry and index lie: a folder that was asked for, or one that goes when this does.
+/// Where registry and indexes lie: a folder that was asked for, or one that goes when this does.
 pub(crate) enum Folder {
     Kept(PathBuf),
     Made(Scratch),
@@ -39,9 +40,13 @@ impl Folder {
             Some(folder) => Self::Kept(folder.into()),
             None => Self::Made(Scratch::new_in(&env::temp_dir())?),
         };
-        if !database(folder.path()).exists() {
-            fill(folder.path(), rows)?;
+        let (db, index, copy) = (database(folder.path()), index(folder.path()), index_with_copy(folder.path()));
+        if !db.exists() {
+            write_registry(&Plan { recipe: Recipe::new(rows, SEED, DIRTY)?, out: db.clone() }, |_| {})?;
+            eprintln!("registry of {rows} rows, seed {SEED}, {DIRTY} of them dirty");
         }
+        build_once(&db, index, false)?;
+        build_once(&db, copy, true)?;
         Ok(folder)
     }
 
@@ -61,18 +66,22 @@ fn index(folder: &Path) -> PathBuf {
     folder.join("index")
 }
 
+/// The same with the rows in the order of their names.
+fn index_with_copy(folder: &Path) -> PathBuf {
+    folder.join("index-with-copy")
+}
+
 /// The table that the generator makes.
 fn table_name() -> TableName {
     TableName { table: "cpf".to_owned(), cpf_column: "cpf".to_owned(), name_column: "nome".to_owned() }
 }
 
-fn fill(folder: &Path, rows: u64) -> anyhow::Result<()> {
-    let db = database(folder);
-    write_registry(&Plan { recipe: Recipe::new(rows, SEED, DIRTY)?, out: db.clone() }, |_| {})?;
-    let plan =
-        BuildPlan { db, index: index(folder), table: table_name(), shards: None, memory: MEMORY_BYTES, cluster: false };
-    build(&plan, &Silent)?;
-    eprintln!("registry of {rows} rows, seed {SEED}, {DIRTY} of them dirty");
+/// Builds an index where none is published yet.
+fn build_once(db: &Path, index: PathBuf, cluster: bool) -> anyhow::Result<()> {
+    if !index.join("CURRENT").exists() {
+        let db = db.to_owned();
+        build(&BuildPlan { db, index, table: table_name(), shards: None, memory: MEMORY_BYTES, cluster }, &Silent)?;
+    }
     Ok(())
 }
 
@@ -100,12 +109,17 @@ impl Person {
     }
 }
 
-/// Registry and index, open.
+/// Registry and indexes, open.
 pub(crate) struct House {
     pub(crate) snapshot: Snapshot,
+    /// Over the index with a copy of the rows.
+    pub(crate) copy: Snapshot,
     pub(crate) generation: Generation,
     pub(crate) connection: Connection,
     pub(crate) table: Table,
+    /// The database in memory, as the engine maps it, and how the table lies in there.
+    pub(crate) map: Map,
+    pub(crate) tree: Option<Tree>,
     /// Rows drawn at random, so that each question has an answer and names are as frequent as in the registry.
     pub(crate) people: Vec<Person>,
 }
@@ -115,9 +129,13 @@ impl House {
         let (db, index) = (database(folder), index(folder));
         let connection = open(&db, Access::Immutable)?;
         let table = Table::describe(&connection, &table_name())?;
+        let map = Map::of(&File::open(&db)?)?;
+        map.advise_random();
+        let tree = Tree::describe(&connection, &table.name, table.columns.len(), &map)?;
         let people = draw(&connection, &table, people)?;
-        let generation = Generation::open_current(&index)?;
-        Ok(Self { snapshot: Snapshot::open(&db, &index)?, generation, connection, table, people })
+        let (generation, snapshot) = (Generation::open_current(&index)?, Snapshot::open(&db, &index)?);
+        let copy = Snapshot::open(&db, &index_with_copy(folder))?;
+        Ok(Self { snapshot, copy, generation, connection, table, map, tree, people })
     }
 }
 

@@ -5,7 +5,7 @@
 //!     cargo bench --bench hot -- --instructions            # instructions of an operation, under valgrind's callgrind
 //!     cargo bench --bench hot -- --instructions engine_cpf --times 100000 --profiles FOLDER
 //!
-//! The registry has `BALCAO_BENCH_ROWS` rows (1,000,000), is made once in the system's folder for temporary files and removed at the end. One that is
+//! The registry has `BALCAO_BENCH_ROWS` rows (1,000,000), is made and indexed once in the system's folder for temporary files and removed at the end. One that is
 //! kept serves several runs: `BALCAO_BENCH_HOUSE=FOLDER`, filled by the first of them.
 
 mod engine;
@@ -31,7 +31,7 @@ use crate::piece::Make;
 const QUESTIONS: usize = 100_000;
 
 /// The pieces, in the order of a question's way.
-const PIECES: [(&str, Make); 18] = [
+const PIECES: [(&str, Make); 21] = [
     ("cpf_parse", words::cpf_parse),
     ("cpf_parse_points", words::cpf_parse_points),
     ("name_key", words::name_key),
@@ -44,11 +44,14 @@ const PIECES: [(&str, Make); 18] = [
     ("rank_name", index::rank_name),
     ("prefix_bounds", index::prefix_bounds),
     ("rowid", index::rowid),
-    ("row_fetch", index::row_fetch),
+    ("row_pages", index::row_pages),
+    ("row_pages_50", index::row_pages_50),
+    ("row_fetch_sqlite", index::row_fetch_sqlite),
     ("encode_row", wire::encode_row),
     ("engine_cpf", engine::cpf),
     ("engine_name", engine::name),
     ("engine_page", engine::page),
+    ("engine_page_copy", engine::page_copy),
     ("engine_batch", engine::batch),
 ];
 

@@ -4,11 +4,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use crate::scratch;
+use crate::{processes, scratch};
 
 /// Where cgroups are mounted.
 const MOUNT: &str = "/sys/fs/cgroup";
@@ -16,6 +17,11 @@ const MOUNT: &str = "/sys/fs/cgroup";
 /// How often, and how far apart, the removal is tried: the kernel takes a moment to let the last process go.
 const REMOVALS_MAX: usize = 100;
 const REMOVAL_PAUSE: Duration = Duration::from_millis(10);
+
+/// Memory of a cgroup that is only tried: enough for a shell.
+const TRIAL_BYTES: u64 = 16 << 20;
+
+const REMEDY: &str = "run this as root on a machine whose cgroups may be written to, or where a cgroup with the memory controller is delegated";
 
 /// A memory cgroup, removed when it is dropped. Whoever is in it must have ended by then.
 #[derive(Debug)]
@@ -37,9 +43,20 @@ impl Cage {
             }
         }
         bail!(
-            "no memory cgroup can be made here ({}); run this as root, or where a cgroup with the memory controller is delegated",
+            "no memory cgroup can be made here ({}); {REMEDY}",
             if refusals.is_empty() { "no hierarchy has the memory controller".to_owned() } else { refusals.join("; ") }
         )
+    }
+
+    /// Makes one, has a process enter it, and removes it.
+    ///
+    /// # Errors
+    /// When no process of this run can be limited here; says what would help.
+    pub(crate) fn try_out() -> anyhow::Result<()> {
+        let cage = Self::new(TRIAL_BYTES)?;
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", r#"echo $$ > "$0""#]).arg(cage.entrance()).stdin(Stdio::null());
+        processes::output(shell).map(drop).with_context(|| format!("a memory cgroup takes no process in; {REMEDY}"))
     }
 
     fn make(folder: &Path, limit: &str, bytes: u64) -> anyhow::Result<Self> {

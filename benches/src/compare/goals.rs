@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use crate::measure::markdown::grouped;
 use crate::measure::spread::Spread;
 
 /// A figure that something was asked of, in the order in which they are told.
@@ -142,12 +143,17 @@ impl Reached {
         }
     }
 
-    /// The cells `asked | aim | reached |`.
-    fn cells(&self) -> String {
+    /// The cells `asked | aim | reached |`; of a figure whose loads had so many errors.
+    fn cells(&self, errors: u64) -> String {
         let (good, asked, aim) = self.goal.asked();
         let sign = if good == AtLeast { '≥' } else { '≤' };
         let aim = aim.map_or(String::new(), |aim| format!("{sign} {aim}"));
-        format!("{sign} {asked} | {aim} | {}: {} |", self.verdict(), figures(&self.value))
+        let marred = match errors {
+            0 => String::new(),
+            1 => ", with 1 error".to_owned(),
+            _ => format!(", with {} errors", grouped(errors)),
+        };
+        format!("{sign} {asked} | {aim} | {}{marred}: {} |", self.verdict(), figures(&self.value))
     }
 }
 
@@ -161,23 +167,23 @@ fn figures(value: &Spread) -> String {
     }
 }
 
-/// The table of one figure's section.
-pub(crate) fn table(reached: &[Reached]) -> String {
+/// The table of one figure's section, whose loads had so many errors.
+pub(crate) fn table(reached: &[Reached], errors: u64) -> String {
     let mut out = "| figure | asked | aim | reached |\n| --- | --- | --- | --- |\n".to_owned();
     for one in reached {
         // Writing to memory cannot fail.
-        let _ = writeln!(out, "| {} | {}", one.goal.name(), one.cells());
+        let _ = writeln!(out, "| {} | {}", one.goal.name(), one.cells(errors));
     }
     out
 }
 
 /// The table of all figures: `former`, the one before, with the rows of `reached` in the place of its own.
-pub(crate) fn overview(former: &str, reached: &[Reached], on: &str) -> String {
+pub(crate) fn overview(former: &str, reached: &[Reached], errors: u64, on: &str) -> String {
     let mut out = "| figure | asked | aim | reached | measured on |\n| --- | --- | --- | --- | --- |\n".to_owned();
     for goal in Goal::ALL {
         let start = format!("| {} |", goal.name());
         let row = match reached.iter().find(|one| one.goal == goal) {
-            Some(one) => Some(format!("{start} {} {on} |", one.cells())),
+            Some(one) => Some(format!("{start} {} {on} |", one.cells(errors))),
             None => former.lines().find(|line| line.starts_with(&start)).map(str::to_owned),
         };
         if let Some(row) = row {
@@ -195,7 +201,7 @@ mod tests {
     #[track_caller]
     fn check(goal: Goal, values: &[f64], expected: &str) {
         let reached = Reached::new(goal, Spread::new(values.iter().copied()).unwrap());
-        let row = table(&[reached]);
+        let row = table(&[reached], 0);
         assert!(row.ends_with(&format!("| {expected} |\n")), "{row}");
     }
 
@@ -213,13 +219,23 @@ mod tests {
     #[test]
     fn a_renewed_figure_leaves_the_others() {
         let one = |goal, value| Reached::new(goal, Spread::new([value]).unwrap());
-        let first = overview("", &[one(Goal::Held, 0.9), one(Goal::BuildSpeed, 5.0)], "a day");
-        let second = overview(&first, &[one(Goal::Held, 0.5), one(Goal::Python, 13.0)], "another day");
+        let first = overview("", &[one(Goal::Held, 0.9), one(Goal::BuildSpeed, 5.0)], 0, "a day");
+        let second = overview(&first, &[one(Goal::Held, 0.5), one(Goal::Python, 13.0)], 0, "another day");
         let rows: Vec<&str> = second.lines().skip(2).collect();
         assert_eq!(rows.len(), 3, "{second}");
         assert!(rows[0].contains("5.00") && rows[0].ends_with("| a day |"), "{second}");
         assert!(rows[1].contains("13.0") && rows[2].contains("**missed**: 0.50"), "{second}");
         assert!(rows[2].ends_with("| another day |"), "{second}");
+    }
+
+    #[test]
+    fn errors_stand_beside_what_was_reached() {
+        let reached = [Reached::new(Goal::RedisThroughput, Spread::new([0.8]).unwrap())];
+        for (errors, expected) in [(1, "| reached, with 1 error: 0.80"), (1234, "| reached, with 1,234 errors: 0.80")] {
+            for text in [table(&reached, errors), overview("", &reached, errors, "a day")] {
+                assert!(text.contains(expected), "{text}");
+            }
+        }
     }
 
     #[test]

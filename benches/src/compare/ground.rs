@@ -99,9 +99,7 @@ impl<'a> Ground<'a> {
 
     /// Our index with the rows in name order beside it; none where the indexer does not know how.
     pub(crate) fn clustered(&self) -> anyhow::Result<Option<PathBuf>> {
-        let mut help = processes::command("indexer")?;
-        help.args(["build", "--help"]);
-        if !processes::output(help)?.contains("--cluster") {
+        if !can_cluster()? {
             return Ok(None);
         }
         let db = self.registry()?.db;
@@ -212,9 +210,7 @@ impl<'a> Ground<'a> {
     pub(crate) fn postgres(&mut self, user: &str, sql: &str, keys: &Path) -> anyhow::Result<Subject> {
         if self.postgres.is_none() {
             let registry = self.registry()?;
-            let Make { rows, dirty, seed } = self.plan.make;
-            // Directly in the folder: another user must be able to enter it.
-            let folder = self.folder().join(format!("{rows}-{dirty}-{seed}.postgres"));
+            let folder = self.folder().join(postgres_folder(&self.plan.make));
             self.postgres = Some(Postgres::start(&folder, &registry, self.progress)?);
         }
         let postgres = self.postgres.as_ref().context("PostgreSQL has just been started")?;
@@ -252,26 +248,40 @@ impl<'a> Ground<'a> {
         }
     }
 
-    /// A file or folder that is made once: by `make`, under another name until it is whole.
+    /// A file or folder that is made once: by `make`, in another folder until it is whole.
     fn made(&self, name: &str, make: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<PathBuf> {
-        let Make { dirty, seed, .. } = self.plan.make;
-        let path = self.folder().join(format!("{dirty}-{seed}")).join(name);
+        let path = self.folder().join(made_folder(&self.plan.make)).join(name);
         if path.exists() {
             return Ok(path);
         }
         let parent = path.parent().context("what is made lies in a folder")?;
         std::fs::create_dir_all(parent)?;
-        let half = parent.join(format!("half-{name}"));
-        if half.is_dir() {
-            std::fs::remove_dir_all(&half)?;
-        } else if half.exists() {
-            std::fs::remove_file(&half)?;
-        }
-        make(&half)?;
-        std::fs::rename(&half, &path).with_context(|| format!("cannot name {}", path.display()))?;
+        let half = Scratch::anew(&parent.join(format!("half-{name}")))?;
+        let whole = half.path().join(name);
+        make(&whole)?;
+        std::fs::rename(&whole, &path).with_context(|| format!("cannot name {}", path.display()))?;
         ensure!(path.exists(), "{} is gone", path.display());
         Ok(path)
     }
+}
+
+/// Whether this indexer makes copies of the rows in name order.
+pub(crate) fn can_cluster() -> anyhow::Result<bool> {
+    let mut help = processes::command("indexer")?;
+    help.args(["build", "--help"]);
+    Ok(processes::output(help)?.contains("--cluster"))
+}
+
+/// In the folder for big files, the one of what is made from registries that are drawn so.
+pub(crate) fn made_folder(make: &Make) -> String {
+    let Make { dirty, seed, .. } = make;
+    format!("{dirty}-{seed}")
+}
+
+/// The same of PostgreSQL's rows. Directly in the folder for big files: another user must be able to enter it.
+pub(crate) fn postgres_folder(make: &Make) -> String {
+    let Make { rows, dirty, seed } = make;
+    format!("{rows}-{dirty}-{seed}.postgres")
 }
 
 /// A name's first two words, as they stand there.

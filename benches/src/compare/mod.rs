@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 use crate::measure::markdown::grouped;
-use crate::measure::{check_disk, machine, section};
+use crate::measure::{machine, section};
 use crate::oracle::make::Make;
 
 mod asking;
 pub(crate) mod cage;
+mod disk;
 mod figures;
 mod goals;
 mod ground;
@@ -27,13 +28,6 @@ use ground::Ground;
 
 /// The section with all figures that something was asked of.
 const OVERVIEW: &str = "bench";
-
-/// What a row takes of the disk at most, in bytes: the registry, two copies with SQLite's indexes, PostgreSQL's, our indexes, one of them with its
-/// own rows, and what sorting takes meanwhile.
-const DISK_BYTES_PER_ROW: u64 = 700;
-
-/// The same without peers.
-const DISK_BYTES_PER_ROW_OF_OURS: u64 = 100;
 
 /// What to measure, and over what.
 #[derive(Clone, Debug)]
@@ -72,14 +66,6 @@ impl Plan {
         if self.seconds >= 5 { 2 } else { 1 }
     }
 
-    fn disk_bytes(&self) -> u64 {
-        let scale: u64 = self.sizes.iter().map(|rows| rows * DISK_BYTES_PER_ROW_OF_OURS).sum();
-        let is_scale = |figure: &Figure| *figure == Figure::Scale;
-        let others = self.make.rows * DISK_BYTES_PER_ROW;
-        (if self.figures.iter().any(is_scale) { scale } else { 0 })
-            + (if self.figures.iter().all(is_scale) { 0 } else { others })
-    }
-
     /// The command that measures one figure again.
     fn command(&self, figure: Figure) -> String {
         let Make { rows, dirty, seed } = self.make;
@@ -102,25 +88,23 @@ impl Plan {
 /// every request of every load was answered as it should.
 ///
 /// # Errors
-/// When there is not enough disk, or some figures could not be measured; the sections of those are left alone.
+/// When there is not enough disk, or some figures could not be measured; the sections of those are left alone. One that takes what this machine has not
+/// is skipped instead, and its section says what that is.
 pub fn run(plan: &Plan, progress: impl Fn(&str), tell: impl Fn(&str)) -> anyhow::Result<bool> {
     // A file that cannot take the sections is better known before than after; and the overview stands before them.
     write_overview(plan, &Report::default(), None)?;
     for figure in &plan.figures {
         section::read(&plan.out, &marker(*figure))?;
     }
-    if plan.keep.as_ref().is_none_or(|folder| !folder.exists()) {
-        let parent = plan.keep.as_ref().and_then(|folder| folder.parent().map(Path::to_owned));
-        let parent = parent.filter(|folder| folder.is_dir()).or_else(|| plan.work.clone());
-        check_disk(&parent.unwrap_or_else(std::env::temp_dir), plan.disk_bytes(), &progress)?;
-    }
+    disk::check(plan, &progress)?;
     let mut ground = Ground::new(plan, &progress)?;
-    let (mut errors, mut failures) = (0, Vec::new());
+    let (mut errors, mut skipped, mut failures) = (0, Vec::new(), Vec::new());
     for (at, figure) in plan.figures.iter().enumerate() {
         progress(&format!("figure {} of {}: {figure}", at + 1, plan.figures.len()));
         match figure.measure(&mut ground) {
             Ok(report) => {
                 errors += report.errors;
+                skipped.extend(report.skipped.as_ref().map(|why| format!("{figure} was skipped: {why}")));
                 tell(&write(plan, *figure, &report)?);
             }
             // The others may be measured all the same.
@@ -133,6 +117,8 @@ pub fn run(plan: &Plan, progress: impl Fn(&str), tell: impl Fn(&str)) -> anyhow:
         let is_done = |needs: fn(Figure) -> bool| !rest.iter().any(|figure| needs(*figure));
         ground.release(is_done(Figure::needs_redis), is_done(Figure::needs_postgres))?;
     }
+    // At the end, where it is still read when all has gone by.
+    skipped.iter().for_each(|line| progress(line));
     if !failures.is_empty() {
         bail!("{} figures could not be measured: {}", failures.len(), failures.join("; "));
     }
@@ -145,16 +131,17 @@ fn marker(figure: Figure) -> String {
 
 /// Writes a figure's section and its plots, and its rows of the overview; returns the section.
 fn write(plan: &Plan, figure: Figure, report: &Report) -> anyhow::Result<String> {
-    let mut text = format!(
-        "## {}\n\n`{}`, {}, on {}. Median (least–greatest) of {} rounds in which the sides take turns; a ratio is that of neighbours.\n\n",
-        report.heading,
-        plan.command(figure),
-        machine::today(),
-        machine::describe(),
-        plan.rounds,
-    );
+    let (command, day, on) = (plan.command(figure), machine::today(), machine::describe());
+    let mut text = format!("## {}\n\n`{command}`, {day}, on {on}. ", report.heading);
+    text.push_str(&match &report.skipped {
+        Some(why) => format!("**Not measured**: {why}.\n"),
+        None => {
+            let rounds = plan.rounds;
+            format!("Median (least–greatest) of {rounds} rounds in which the sides take turns; a ratio is that of neighbours.\n\n")
+        }
+    });
     if !report.reached.is_empty() {
-        text.push_str(&goals::table(&report.reached));
+        text.push_str(&goals::table(&report.reached, report.errors));
         text.push('\n');
     }
     text.push_str(report.text.trim_end());
@@ -181,7 +168,7 @@ fn write_overview(plan: &Plan, report: &Report, figure: Option<Figure>) -> anyho
     let former = section::inside(&plan.out, OVERVIEW)?;
     let text = format!(
         "## Speed and scale: what was asked, and what was reached\n\n`make bench` and `make bench-full`. A row is renewed with its section below.\n\n{}",
-        goals::overview(&former, &report.reached, &on)
+        goals::overview(&former, &report.reached, report.errors, &on)
     );
     section::write(&plan.out, &section::read(&plan.out, OVERVIEW)?, &text)
 }
@@ -192,7 +179,7 @@ mod tests {
     use crate::compare::goals::{Goal, Reached};
     use crate::measure::spread::Spread;
 
-    fn plan(out: &Path) -> Plan {
+    pub(crate) fn plan(out: &Path) -> Plan {
         Plan {
             figures: Plan::figures(false),
             make: Make { rows: 7000, dirty: 0.01, seed: 1 },
@@ -219,11 +206,15 @@ mod tests {
             reached: vec![Reached::new(Goal::Held, Spread::new([value]).unwrap())],
             plots: vec![plots::bars("x", "a plot", "u", &[("one".to_owned(), Spread::new([1.0]).unwrap())]).unwrap()],
             errors: 0,
+            skipped: None,
         };
         write(&plan, Figure::Held, &report(0.5, "first")).unwrap();
         write(&plan, Figure::Redis, &Report { reached: Vec::new(), ..report(1.0, "beside it") }).unwrap();
         write(&plan, Figure::Held, &report(0.9, "second")).unwrap();
+        let skipped = Some("it takes a thing that is not here".to_owned());
+        write(&plan, Figure::Cold, &Report { heading: "Skipped".to_owned(), skipped, ..Report::default() }).unwrap();
         let text = std::fs::read_to_string(&out).unwrap();
+        assert!(text.contains("**Not measured**: it takes a thing that is not here.\n<!-- bench-cold:end"), "{text}");
         for part in ["# Results\n", "<!-- bench:begin -->", "second", "beside it", "![a plot](images/bench-x.svg)"] {
             assert!(text.contains(part), "{part} is missing in {text}");
         }
@@ -231,13 +222,5 @@ mod tests {
         assert!(!text.contains("first") && !text.contains("0.50"), "{text}");
         assert_eq!(text.matches("reached: 0.90").count(), 2, "{text}");
         assert!(folder.path().join("images/bench-x.svg").is_file());
-    }
-
-    #[test]
-    fn disk_is_asked_for_what_is_measured() {
-        let mut plan = plan(Path::new("results.md"));
-        let bench = plan.disk_bytes();
-        plan.figures = Plan::figures(true);
-        assert_eq!((bench, plan.disk_bytes()), (7000 * 700, 30 * 100));
     }
 }

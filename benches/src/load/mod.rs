@@ -22,7 +22,7 @@ mod idle;
 mod keys;
 mod link;
 mod postgres;
-pub mod resp;
+pub(crate) mod resp;
 mod schedule;
 mod share;
 mod summary;

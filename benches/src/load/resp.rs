@@ -1,21 +1,13 @@
-//! RESP as Redis 7 speaks it: a key is asked for with `GET`, and a bulk string is its answer. And filling a Redis with what is asked for.
+//! RESP as Redis 7 speaks it: a key is asked for with `GET`, and a bulk string is its answer.
 //!
-//! Only the replies that `GET` and `SET` may have are known; any other kind is damage.
+//! Only the replies that `GET` may have are known; any other kind is damage.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write as _;
 
-use anyhow::{Context as _, bail, ensure};
-
-use super::PATIENCE;
 use super::framing::{Damaged, Framing, Judged, REPLY_BYTES_MAX, number, printable};
 
 /// A first line of more bytes is damage: a length, or an error's text.
 const LINE_BYTES_MAX: usize = 4096;
-
-/// Pairs that are sent before their replies are read, and bytes after which fewer are.
-const FILL_PAIRS: u64 = 1000;
-const FILL_BYTES: usize = 256 * 1024;
 
 /// The protocol.
 #[derive(Debug)]
@@ -77,7 +69,7 @@ fn error_code(text: &[u8]) -> std::borrow::Cow<'static, str> {
 }
 
 /// Appends a command.
-fn command(out: &mut Vec<u8>, words: &[&[u8]]) {
+pub(crate) fn command(out: &mut Vec<u8>, words: &[&[u8]]) {
     // Writing to memory cannot fail.
     let _ = write!(out, "*{}\r\n", words.len());
     for word in words {
@@ -87,63 +79,8 @@ fn command(out: &mut Vec<u8>, words: &[&[u8]]) {
     }
 }
 
-/// Puts each pair of key and value into the Redis at `server` with `SET`; returns how many there were.
-///
-/// # Errors
-/// When `server` is not this machine, cannot be reached, or answers anything but `OK`.
-pub fn fill(server: SocketAddr, pairs: impl Iterator<Item = (Vec<u8>, Vec<u8>)>) -> anyhow::Result<u64> {
-    ensure!(server.ip().is_loopback(), "{server} is not this machine: only a server on loopback is filled");
-    let mut stream = TcpStream::connect_timeout(&server, PATIENCE)
-        .with_context(|| format!("cannot connect to {server}: is Redis running?"))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    stream.set_nodelay(true)?;
-    let mut unsent = Vec::with_capacity(FILL_BYTES * 2);
-    let (mut put, mut waiting) = (0, 0);
-    for (key, value) in pairs {
-        command(&mut unsent, &[b"SET", &key, &value]);
-        waiting += 1;
-        if waiting == FILL_PAIRS || unsent.len() >= FILL_BYTES {
-            settle(&mut stream, &mut unsent, waiting)?;
-            put += std::mem::take(&mut waiting);
-        }
-    }
-    settle(&mut stream, &mut unsent, waiting)?;
-    Ok(put + waiting)
-}
-
-/// Sends what is unsent and reads so many replies, all of which must be `OK`.
-fn settle(stream: &mut TcpStream, unsent: &mut Vec<u8>, mut waiting: u64) -> anyhow::Result<()> {
-    stream.write_all(unsent).context("Redis does not take what is put into it: does it still run?")?;
-    unsent.clear();
-    let (mut input, mut buffer, mut scanned) = (Vec::new(), [0; 16 * 1024], 0);
-    while waiting > 0 {
-        let bytes = stream.read(&mut buffer).context("Redis does not answer: does it still run?")?;
-        ensure!(bytes > 0, "Redis hung up while it was filled: look at its log, and at its limit of memory");
-        input.extend_from_slice(&buffer[..bytes]);
-        let mut at = 0;
-        loop {
-            match Resp::split(&input[at..], &mut scanned) {
-                Ok(None) => break,
-                Ok(Some(length)) if &input[at..at + length] == b"+OK\r\n" && waiting > 0 => {
-                    (at, scanned, waiting) = (at + length, 0, waiting - 1);
-                }
-                Ok(Some(length)) => {
-                    let reply = Resp::judge(&input[at..at + length], false, None).error.unwrap_or_default();
-                    bail!("Redis did not take a pair ({reply}): look at its log, and at its limit of memory");
-                }
-                Err(Damaged(why)) => bail!("{} does not speak as Redis does ({why}): is it one?", stream.peer_addr()?),
-            }
-        }
-        input.drain(..at);
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
-
     use super::super::framing::check_every_split;
     use super::*;
 
@@ -152,6 +89,13 @@ mod tests {
         let mut out = Vec::new();
         Resp::request(&mut out, 7, &Resp.prepare("João 1").unwrap());
         assert_eq!(String::from_utf8(out).unwrap(), "*2\r\n$3\r\nGET\r\n$7\r\nJoão 1\r\n");
+    }
+
+    #[test]
+    fn a_value_is_sent_as_it_is() {
+        let mut out = Vec::new();
+        command(&mut out, &[b"SET", b"191", b"{\"a\":\"\r\n\"}"]);
+        assert_eq!(out, b"*3\r\n$3\r\nSET\r\n$3\r\n191\r\n$10\r\n{\"a\":\"\r\n\"}\r\n");
     }
 
     #[test]
@@ -198,39 +142,5 @@ mod tests {
         check(b"$999999999999999999\r\n", "reply_too_long");
         check(&[b'$'; LINE_BYTES_MAX], "reply_line_too_long");
         check(&[b'-'; 2 * LINE_BYTES_MAX], "reply_line_too_long");
-    }
-
-    /// A peer that answers the `SET` with number n by `answer(n)`.
-    fn redis(answer: fn(u64) -> &'static str) -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        std::thread::spawn(move || {
-            let mut stream = listener.accept().unwrap().0;
-            let (mut buffer, mut ends, mut count) = ([0; 1000], 0, 0);
-            while let Ok(bytes @ 1..) = stream.read(&mut buffer) {
-                ends += buffer[..bytes].iter().filter(|&&byte| byte == b'\n').count();
-                while ends >= 7 {
-                    ends -= 7;
-                    if stream.write_all(answer(count).as_bytes()).is_err() {
-                        return;
-                    }
-                    count += 1;
-                }
-            }
-        });
-        address
-    }
-
-    #[test]
-    fn every_pair_is_put_or_the_first_that_was_not_is_told() {
-        let pairs = || (0..3 * FILL_PAIRS + 7).map(|n| (n.to_string().into_bytes(), vec![b'v'; 40]));
-        assert_eq!(fill(redis(|_| "+OK\r\n"), pairs()).unwrap(), 3 * FILL_PAIRS + 7);
-        assert_eq!(fill(redis(|_| "+OK\r\n"), std::iter::empty()).unwrap(), 0);
-        let full = fill(redis(|n| if n == 2500 { "-OOM full\r\n" } else { "+OK\r\n" }), pairs()).unwrap_err();
-        assert!(full.to_string().contains("OOM"), "{full}");
-        let damaged = fill(redis(|_| "HTTP/1.1 400\r\n"), pairs()).unwrap_err();
-        assert!(damaged.to_string().contains("is it one?"), "{damaged}");
-        let far = fill("192.0.2.1:6379".parse().unwrap(), pairs()).unwrap_err();
-        assert!(far.to_string().contains("not this machine"), "{far}");
     }
 }

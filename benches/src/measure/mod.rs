@@ -60,11 +60,15 @@ pub(crate) fn check_disk(folder: &Path, needed: u64, progress: impl Fn(&str)) ->
     let disk =
         rustix::fs::statvfs(folder).with_context(|| format!("cannot ask for the disk of {}", folder.display()))?;
     let free = disk.f_bavail * disk.f_frsize;
-    let (needed_gb, free_gb) = (needed as f64 / 1e9, free as f64 / 1e9);
+    let gb = |bytes: u64| bytes as f64 / 1e9;
+    let (needed_gb, free_gb) = (gb(needed), gb(free));
     progress(&format!("needs up to {needed_gb:.1} GB of disk, {free_gb:.1} GB are free"));
     ensure!(
         free > needed,
-        "too little disk: needs {needed_gb:.1} GB and {free_gb:.1} GB are free; name another folder with --work, or measure fewer rows"
+        "too little disk: up to {needed_gb:.1} GB are needed and {free_gb:.1} GB are free, so that {:.2} GB are missing in {}; free them, name a \
+         folder on another disk with --work or --keep, or measure fewer rows",
+        gb(needed - free),
+        folder.display()
     );
     Ok(())
 }

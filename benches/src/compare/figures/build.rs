@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::Report;
 use crate::compare::goals::{Goal, Reached};
-use crate::compare::ground::Ground;
+use crate::compare::ground::{Ground, can_cluster};
 use crate::compare::plots;
 use crate::compare::rounds::{in_turns, over};
 use crate::measure::markdown::{grouped, mib, per_row};
@@ -21,6 +21,7 @@ use crate::measure::observing::{Memory, Watch};
 use crate::measure::spread::Spread;
 use crate::measure::{count_rows, index_files, seconds, settle};
 use crate::processes::{self, Guard};
+use crate::scratch::Scratch;
 
 /// The memory that a build is told to stay within.
 const MEMORY: &str = "1GiB";
@@ -30,8 +31,10 @@ const MEMORY: &str = "1GiB";
 pub(crate) struct Built {
     /// From the start of the program to its end; of SQLite, for the index on the CPF and that on the name.
     pub(crate) seconds: [f64; 2],
-    /// Bytes of the index, and likewise.
+    /// Bytes of the index, and likewise; without the copy of the rows.
     pub(crate) bytes: [u64; 2],
+    /// Bytes of the copy of the rows in name order, of ours where it was asked for.
+    copy_bytes: u64,
     pub(crate) peak: Memory,
 }
 
@@ -48,13 +51,15 @@ impl Built {
 pub(crate) fn measure(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
     let registry = ground.registry()?;
     let rows = count_rows(&registry)?;
-    let folder = tempfile::tempdir_in(ground.folder())?;
+    let folder = Scratch::new_in(ground.folder())?;
     let index = folder.path().join("index");
     let rounds = ground.plan.rounds;
     let built = in_turns(rounds, 2, |round, side| {
         ground.say(&format!("round {} of {rounds}: building, {}", round + 1, ["ours", "SQLite's"][side]));
-        if side == 0 { ours(&registry.db, &index) } else { peer(&registry.db, folder.path()) }
+        if side == 0 { ours(&registry.db, &index, &[]) } else { peer(&registry.db, folder.path()) }
     })?;
+    let parts_of_ours = stats(&index)?;
+    let clustered = clustered(ground, &registry.db, &index)?;
     let (ours, peer) = (&built[0], &built[1]);
     let speed = Spread::new(ours.iter().zip(peer).map(|(ours, peer)| peer.all_seconds() / ours.all_seconds()));
     let speed = speed.context("no round was asked for")?;
@@ -69,7 +74,8 @@ pub(crate) fn measure(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
     );
     // Writing to memory cannot fail.
     let _ = table(&mut text, rows, ours, peer);
-    let _ = parts(&mut text, rows, &stats(&index)?, ours[0].all_bytes());
+    let _ = parts(&mut text, rows, &parts_of_ours, ours[0].all_bytes());
+    text.push_str(&clustered.map_or(String::new(), |built| copy_text(&built, rows)));
     let bars =
         |value: fn(&Built) -> f64| [("ours".to_owned(), over(ours, value)), ("SQLite".to_owned(), over(peer, value))];
     let per_row = move |built: &Built| built.all_bytes() as f64;
@@ -91,7 +97,7 @@ pub(crate) fn measure(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
             )?,
             plots::bars("build-bytes", &format!("Two indexes over {} rows", grouped(rows)), "bytes", &of_bytes)?,
         ],
-        errors: 0,
+        ..Report::default()
     })
 }
 
@@ -149,24 +155,56 @@ fn stats(index: &Path) -> anyhow::Result<BTreeMap<String, u64>> {
     Ok(parts.iter().filter_map(|(part, bytes)| Some((part.clone(), bytes.as_u64()?))).collect())
 }
 
-/// Builds the index anew.
-pub(crate) fn ours(db: &Path, index: &Path) -> anyhow::Result<Built> {
+/// The build with a copy of the rows, once; none where the indexer does not know how.
+fn clustered(ground: &Ground<'_>, db: &Path, index: &Path) -> anyhow::Result<Option<Built>> {
+    if !can_cluster()? {
+        return Ok(None);
+    }
+    ground.say("building once with a copy of the rows in name order");
+    ours(db, index, &["--cluster"]).map(Some)
+}
+
+fn copy_text(built: &Built, rows: u64) -> String {
+    format!(
+        "\nWith `--cluster`, which also writes the rows in the order of their names, once: {:.2} s, {:.0} MiB of private and {:.0} MiB of resident \
+         memory at most; the copy has {} bytes ({} a row), the index beside it {} ({} a row).\n",
+        built.all_seconds(),
+        mib(built.peak.private),
+        mib(built.peak.peak_resident),
+        grouped(built.copy_bytes),
+        per_row(built.copy_bytes, rows),
+        grouped(built.all_bytes()),
+        per_row(built.all_bytes(), rows),
+    )
+}
+
+/// Builds the index anew, with further arguments.
+pub(crate) fn ours(db: &Path, index: &Path, more: &[&str]) -> anyhow::Result<Built> {
     if index.exists() {
         std::fs::remove_dir_all(index).context("cannot remove the index of the round before")?;
     }
     settle(db)?;
     let mut command = processes::command("indexer")?;
-    command.args(["build", "--memory", MEMORY]).arg("--db").arg(db).arg("--out").arg(index).stdout(Stdio::null());
+    command.args(["build", "--json", "--memory", MEMORY]).args(more);
+    command.arg("--db").arg(db).arg("--out").arg(index).stdout(Stdio::piped());
     let started = Instant::now();
-    let guard = Guard::spawn(command)?;
+    let mut guard = Guard::spawn(command)?;
     let watch = Watch::start(guard.pid());
+    let printed = guard.printed()?;
     guard.finish()?;
     let took = seconds(started.elapsed());
+    let summary: Value = serde_json::from_str(&printed).context("`indexer build --json` printed no JSON")?;
+    let copy_bytes = summary["cluster_bytes"].as_u64();
+    ensure!(
+        copy_bytes.is_some() == more.contains(&"--cluster"),
+        "the indexer made a copy of the rows unasked, or none"
+    );
+    let copy_bytes = copy_bytes.unwrap_or(0);
     let mut bytes = 0;
     for file in index_files(index)? {
         bytes += std::fs::metadata(file)?.len();
     }
-    Ok(Built { seconds: [took, 0.0], bytes: [bytes, 0], peak: watch.peak() })
+    Ok(Built { seconds: [took, 0.0], bytes: [bytes - copy_bytes, 0], copy_bytes, peak: watch.peak() })
 }
 
 /// Runs SQLite in a process of its own (this program again), on a copy of the file.
@@ -191,5 +229,5 @@ fn peer(db: &Path, folder: &Path) -> anyhow::Result<Built> {
         took.iter().all(|&took| took > 0.0) && bytes.iter().all(|&bytes| bytes > 0),
         "SQLite's figures are not whole"
     );
-    Ok(Built { seconds: took, bytes, peak })
+    Ok(Built { seconds: took, bytes, copy_bytes: 0, peak })
 }

@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::Context as _;
 
@@ -17,8 +18,10 @@ use crate::load::Pace;
 use crate::measure::markdown::{grouped, mib};
 use crate::measure::observing::{self, read_bytes};
 use crate::measure::spread::Spread;
-use crate::measure::{drop_from_cache, index_files};
+use crate::measure::{drop_from_cache, index_files, seconds};
 use crate::processes::Server;
+
+const HEADING: &str = "Cheap lookups beside a cold cache";
 
 /// Of the table's bytes one in so many fits into the server's memory.
 const TABLE_ONE_IN: u64 = 3;
@@ -80,11 +83,18 @@ impl Reads {
 struct Round {
     cheap: Asked,
     beside: Option<Asked>,
-    /// Per second.
+    /// Per second, from before the first connection to behind the last answer.
     reads: [f64; 3],
 }
 
 pub(crate) fn measure(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
+    // Before anything is made for it.
+    if let Err(error) = Cage::try_out() {
+        let why = format!(
+            "it takes a memory cgroup, so that the server has less memory than the registry has bytes: {error:#}"
+        );
+        return Ok(Report { heading: HEADING.to_owned(), skipped: Some(why), ..Report::default() });
+    }
     let (db, index) = (ground.registry()?.db, ground.index()?);
     let [hot, cold] = [ground.keys_of(&db, HOT_KEYS)?, ground.keys()?];
     let pages = ground.openings()?;
@@ -121,7 +131,7 @@ pub(crate) fn measure(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
     );
     let late = late.map_or(String::new(), |late| late.grouped());
     Ok(Report {
-        heading: "Cheap lookups beside a cold cache".to_owned(),
+        heading: HEADING.to_owned(),
         text: format!(
             "A table of {:.0} MiB and an index of {:.0} MiB, served within a memory cgroup of {:.0} MiB, page cache included: a third of the table, \
              and {:.0} MiB. {CONNECTIONS} connections ask, {} a second in all, for CPFs out of {} whose rows fit in well; latency counts from when a \
@@ -155,7 +165,7 @@ fn errors(round: &Round) -> u64 {
 
 /// The cheap lookups, and what is asked beside them in the same time.
 fn one(subject: &Subject, cheap: &Shape, beside: &Beside, keys: &Path, pid: u32) -> anyhow::Result<Round> {
-    let before = Reads::of(pid)?;
+    let (before, began) = (Reads::of(pid)?, Instant::now());
     let (asked, others) = std::thread::scope(|scope| {
         let others = (beside.connections > 0).then(|| {
             let subject = Subject { keys: keys.to_owned(), pid: None, ..subject.clone() };
@@ -166,8 +176,8 @@ fn one(subject: &Subject, cheap: &Shape, beside: &Beside, keys: &Path, pid: u32)
         let asked = ask(subject, cheap);
         (asked, others.map(|others| others.join().expect("the asking thread panicked")))
     });
-    let after = Reads::of(pid)?;
-    let seconds = (cheap.seconds + cheap.warmup) as f64;
+    // Over the same time as the counts: connecting, warming up and the last answers belong to it.
+    let (after, seconds) = (Reads::of(pid)?, seconds(began.elapsed()));
     let reads = [(before.workers, after.workers), (before.all, after.all), (before.bytes, after.bytes)];
     let reads = reads.map(|(before, after)| after.saturating_sub(before) as f64 / seconds);
     Ok(Round { cheap: asked?, beside: others.transpose()?, reads })
@@ -211,5 +221,5 @@ fn plot(rounds: &[Vec<Round>]) -> anyhow::Result<plots::Plot> {
             .collect(),
     };
     let lines: Vec<Line> = BESIDE.iter().zip(rounds).map(line).collect();
-    plots::lines("cold-latency", "Cheap lookups beside a cold cache", "µs", &POINTS, &lines)
+    plots::lines("cold-latency", HEADING, "µs", &POINTS, &lines)
 }

@@ -47,5 +47,6 @@ pub(crate) fn measure(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
         reached: vec![Reached::new(Goal::Held, loads.throughput(0, 1))],
         plots: vec![loads.throughput_plot("held", &format!("CPF lookups, {} busy connections", grouped(busy as u64)))?],
         errors: loads.errors() + (held.errors_before + held.errors_after) as u64,
+        ..Report::default()
     })
 }

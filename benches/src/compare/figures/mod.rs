@@ -61,6 +61,8 @@ pub(crate) struct Report {
     pub(crate) plots: Vec<Plot>,
     /// Requests that were not answered as they should.
     pub(crate) errors: u64,
+    /// Why nothing was measured, and what it takes: for what this machine lacks and a run may do without.
+    pub(crate) skipped: Option<String>,
 }
 
 impl Figure {

@@ -63,6 +63,7 @@ pub(crate) fn measure(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
         reached,
         plots: vec![loads.throughput_plot("prefix", &format!("Prefix pages of 50 rows, {CLIENTS} connections"))?],
         errors: loads.errors(),
+        ..Report::default()
     })
 }
 

@@ -120,6 +120,7 @@ pub(crate) fn closed_loop(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
         ],
         plots: vec![loads.throughput_plot("redis", &title)?, loads.latency_plot("redis", &title)?],
         errors: loads.errors(),
+        ..Report::default()
     })
 }
 
@@ -158,6 +159,7 @@ pub(crate) fn fixed_rate(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
         reached: vec![Reached::new(Goal::RateP99, loads.p99(ours, redis))],
         plots: vec![loads.latency_plot("rate", &title)?],
         errors: loads.errors(),
+        ..Report::default()
     })
 }
 
@@ -179,5 +181,6 @@ pub(crate) fn pipelined(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
         reached: vec![Reached::new(Goal::Pipeline, loads.throughput(ours, redis))],
         plots: vec![loads.throughput_plot("pipeline", &title)?],
         errors: loads.errors(),
+        ..Report::default()
     })
 }

@@ -21,6 +21,7 @@ use crate::measure::markdown::{grouped, mib, per_row};
 use crate::measure::spread::Spread;
 use crate::measure::{index_files, settle};
 use crate::processes::Server;
+use crate::scratch::Scratch;
 use crate::table::Registry;
 
 /// From so many rows on an index is built once, not in every round: it takes minutes.
@@ -41,7 +42,7 @@ struct Size {
 }
 
 pub(crate) fn measure(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
-    let folder = tempfile::tempdir_in(ground.folder())?;
+    let folder = Scratch::new_in(ground.folder())?;
     let mut sizes = Vec::new();
     for &rows in &ground.plan.sizes {
         sizes.push(size(ground, rows, folder.path().join(rows.to_string()))?);
@@ -84,6 +85,7 @@ pub(crate) fn measure(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
             )?,
         ],
         errors: loads.errors(),
+        ..Report::default()
     })
 }
 
@@ -94,7 +96,7 @@ fn size(ground: &Ground<'_>, rows: u64, index: PathBuf) -> anyhow::Result<Size> 
     let mut built = Vec::new();
     for round in 1..=rounds {
         ground.say(&format!("{rows} rows: building, round {round} of {rounds}"));
-        built.push(build::ours(&registry.db, &index)?);
+        built.push(build::ours(&registry.db, &index, &[])?);
     }
     ground.say(&format!("{rows} rows: starting the server"));
     let ready = start::starts(ground, &registry.db, &index)?;

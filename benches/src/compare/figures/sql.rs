@@ -58,6 +58,7 @@ pub(crate) fn postgres(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
         reached: vec![Reached::new(Goal::Postgres, loads.throughput(0, 1))],
         plots: vec![loads.throughput_plot("postgres", &format!("CPF lookups, {CLIENTS} connections"))?],
         errors: loads.errors(),
+        ..Report::default()
     })
 }
 
@@ -88,5 +89,6 @@ pub(crate) fn python(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
         reached: vec![Reached::new(Goal::Python, loads.throughput(0, 1))],
         plots: vec![loads.throughput_plot("python", &format!("CPF lookups, {connections} connections"))?],
         errors: loads.errors(),
+        ..Report::default()
     })
 }

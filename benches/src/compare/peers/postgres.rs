@@ -15,6 +15,7 @@ use rustix::process::{Signal, getuid};
 use super::{free_address, program, wait_until};
 use crate::measure::machine;
 use crate::processes::{self, Guard};
+use crate::scratch::{Passage, Scratch};
 use crate::table::{Registry, quoted};
 
 const SETTINGS: &str = include_str!("../../../compare/postgresql.conf");
@@ -35,6 +36,8 @@ const FILLED: &str = "filled";
 #[derive(Debug)]
 pub(crate) struct Postgres {
     guard: Guard,
+    /// What its user gets to its folder through; closed behind the server.
+    _passage: Option<Passage>,
     pub(crate) address: SocketAddr,
     /// Bytes of the table, the index on the CPF and that on the name.
     pub(crate) bytes: [u64; 3],
@@ -44,9 +47,14 @@ impl Postgres {
     /// Starts the cluster in `folder`, which is made and filled from `registry` where it is not there yet.
     pub(crate) fn start(folder: &Path, registry: &Registry, progress: impl Fn(&str)) -> anyhow::Result<Self> {
         let data = folder.join("data");
-        let is_filled = folder.join(FILLED).is_file();
-        if !is_filled {
+        // Another user must get there, and reads nothing on the way.
+        let above = folder.parent().context("PostgreSQL's folder lies in no other")?;
+        let passage = other_user()?.map(|_| Passage::through(above)).transpose()?;
+        // One that is not whole is of no use to the next run. Declared before the server, so that it is removed when that has ended.
+        let mut unfilled = None;
+        if !folder.join(FILLED).is_file() {
             progress("making a PostgreSQL cluster");
+            unfilled = Some(Scratch::anew(folder)?);
             make(folder, &data)?;
         }
         let address = free_address()?;
@@ -62,13 +70,16 @@ impl Postgres {
         }
         // Killed, it would leave a segment of shared memory.
         let guard = Guard::spawn_ended_by(command, Signal::QUIT)?;
-        let mut postgres = Self { guard, address, bytes: [0; 3] };
+        let mut postgres = Self { guard, _passage: passage, address, bytes: [0; 3] };
         let is_ready = || TcpStream::connect(address).is_ok() && sql_on(address, "postgres", "SELECT 1").is_ok();
         wait_until(&mut postgres.guard, is_ready)?;
-        if !is_filled {
+        if unfilled.is_some() {
             progress("filling PostgreSQL");
             postgres.fill(registry).context("cannot fill PostgreSQL")?;
             std::fs::write(folder.join(FILLED), "")?;
+        }
+        if let Some(filled) = unfilled {
+            filled.keep();
         }
         progress("reading PostgreSQL's pages into its buffers");
         for (place, name) in ["cpf", "by_cpf", "by_nome"].into_iter().enumerate() {
@@ -112,7 +123,7 @@ impl Postgres {
 
     /// What `pgbench` tells as transactions a second, one prepared point select each, over these CPFs.
     pub(crate) fn pgbench(&self, folder: &Path, keys: &[&str], clients: usize, seconds: u64) -> anyhow::Result<f64> {
-        let scripts = tempfile::tempdir_in(folder)?;
+        let scripts = Scratch::new_in(folder)?;
         let mut command = Command::new(installed("pgbench")?);
         command.stdin(Stdio::null()).args(["-n", "-M", "prepared", "-h", "127.0.0.1", "-U", USER]);
         command.args(["-p", &self.address.port().to_string()]);
@@ -138,18 +149,10 @@ impl Postgres {
     }
 }
 
-/// Makes an empty cluster, from nothing.
+/// Makes a cluster without rows in an empty folder.
 fn make(folder: &Path, data: &Path) -> anyhow::Result<()> {
-    if folder.exists() {
-        std::fs::remove_dir_all(folder).context("cannot remove a half made PostgreSQL cluster")?;
-    }
-    std::fs::create_dir(folder)?;
     if let Some([user, group]) = other_user()? {
         chown(folder, Some(user), Some(group)).context("cannot give PostgreSQL its folder")?;
-        // It must get there, and reads nothing on the way.
-        let above = folder.parent().context("PostgreSQL's folder lies in no other")?;
-        let mode = above.metadata()?.permissions().mode() | 0o011;
-        std::fs::set_permissions(above, std::fs::Permissions::from_mode(mode))?;
     }
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
     let mut initdb = as_postgres("initdb")?;

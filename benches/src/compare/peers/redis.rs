@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 
-use super::{free_address, program, wait_until};
+use super::{READY_WITHIN, free_address, program, wait_until};
+use crate::load::resp::command;
 use crate::processes::{self, Guard};
 
 /// How many questions are on their way at once while Redis is filled.
@@ -49,6 +50,9 @@ impl Redis {
     fn fill(&mut self, server: SocketAddr, keys: &Path) -> anyhow::Result<()> {
         let ours = TcpStream::connect(server).context("cannot connect to our server")?;
         let theirs = TcpStream::connect(self.address).context("cannot connect to Redis")?;
+        for stream in [&ours, &theirs] {
+            stream.set_read_timeout(Some(READY_WITHIN))?;
+        }
         let (mut replies, mut stored) = (BufReader::new(ours.try_clone()?), BufReader::new(theirs.try_clone()?));
         let (mut ours, mut theirs) = (ours, theirs);
         let text = std::fs::read_to_string(keys).context("cannot read the keys")?;
@@ -66,7 +70,7 @@ impl Redis {
                 ensure!(value.starts_with(start.as_bytes()), "our server has no row for a CPF of its own table");
                 self.value_bytes += value.len() as u64;
                 self.values += 1;
-                write_set(&mut commands, key.as_bytes(), value);
+                command(&mut commands, &[b"SET", key.as_bytes(), value]);
             }
             theirs.write_all(&commands)?;
             for _ in keys {
@@ -76,16 +80,6 @@ impl Redis {
             }
         }
         Ok(())
-    }
-}
-
-/// Appends the command that stores a value.
-fn write_set(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    out.extend_from_slice(b"*3\r\n");
-    for argument in [b"SET", key, value] {
-        out.extend_from_slice(format!("${}\r\n", argument.len()).as_bytes());
-        out.extend_from_slice(argument);
-        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -103,16 +97,4 @@ pub(crate) fn version() -> anyhow::Result<String> {
     let text = processes::output(command)?;
     let version = text.split_whitespace().find_map(|word| word.strip_prefix("v=")).unwrap_or("of unknown version");
     Ok(format!("Redis {version}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_value_is_stored_as_it_is() {
-        let mut out = Vec::new();
-        write_set(&mut out, b"191", b"{\"a\":\"\r\n\"}");
-        assert_eq!(out, b"*3\r\n$3\r\nSET\r\n$3\r\n191\r\n$10\r\n{\"a\":\"\r\n\"}\r\n");
-    }
 }

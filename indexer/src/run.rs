@@ -75,6 +75,8 @@ pub(crate) struct RunWriter<K> {
     rows: u64,
     stretches: Vec<(K, u64)>,
     growth: usize,
+    stretch_rows_max: usize,
+    stretch_bytes_max: usize,
     stretch_rows: usize,
     stretch_at: usize,
 }
@@ -82,15 +84,23 @@ pub(crate) struct RunWriter<K> {
 impl<K: Whole> RunWriter<K> {
     /// A run of about so many bytes, whose stretches are `growth` times as long as they must be.
     pub(crate) fn new(bytes: usize, growth: usize) -> Self {
-        let bytes = Vec::with_capacity(bytes);
-        Self { bytes, rows: 0, stretches: Vec::new(), growth, stretch_rows: 0, stretch_at: 0 }
+        let stretch_rows_max = STRETCH_ROWS.saturating_mul(growth);
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            rows: 0,
+            stretches: Vec::new(),
+            growth,
+            stretch_rows_max,
+            stretch_bytes_max: STRETCH_BYTES.saturating_mul(growth),
+            // A stretch begins with the first row.
+            stretch_rows: stretch_rows_max,
+            stretch_at: 0,
+        }
     }
 
     /// Whether a stretch must begin with the next row.
     pub(crate) fn is_stretch_full(&self) -> bool {
-        self.stretch_rows >= STRETCH_ROWS.saturating_mul(self.growth)
-            || self.bytes.len() - self.stretch_at >= STRETCH_BYTES.saturating_mul(self.growth)
-            || self.stretches.is_empty()
+        self.stretch_rows == self.stretch_rows_max || self.bytes.len() - self.stretch_at >= self.stretch_bytes_max
     }
 
     /// Begins a stretch with a row whose key begins with this.
@@ -285,6 +295,7 @@ impl<D: Keys> RunReader<'_, D> {
     }
 
     /// Reads more of a row that was not read to its end.
+    #[cold]
     fn read_torn(&mut self) -> io::Result<()> {
         if self.buffer_at + self.end as u64 == self.stretch_end {
             return Err(io::ErrorKind::InvalidData.into());

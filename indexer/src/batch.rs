@@ -2,7 +2,7 @@
 
 use balcao_index::TokenTable;
 
-use crate::keys::{Numbers, pack_name, pack_number, pack_text};
+use crate::keys::{Numbers, name_beginning, pack_name, pack_number, pack_text};
 use crate::ranking::Ranking;
 use crate::run::{Run, RunWriter};
 
@@ -93,10 +93,11 @@ impl NameBatch {
         self.table
     }
 
-    /// Sorts the batch into a run and empties it. Counts the tokens that a name does not share with the one before.
-    pub(crate) fn sort(&mut self) -> Run<Vec<u8>> {
+    /// Sorts the batch into a run, of stretches `growth` times as long as they must be, and empties it. Counts the tokens that a name does not
+    /// share with the one before.
+    pub(crate) fn sort(&mut self, growth: usize) -> Run<Vec<u8>> {
         self.sort_entries();
-        let mut writer = RunWriter::new(self.entries.len() * PACKED_BYTES);
+        let mut writer = RunWriter::new(self.entries.len() * PACKED_BYTES, growth);
         let mut before: &[u32] = &[];
         for entry in &self.entries {
             let tokens = &self.tokens[entry.start as usize..][..entry.tokens as usize];
@@ -104,7 +105,7 @@ impl NameBatch {
             tokens[shared..].iter().filter(|&&token| token < TEXT).for_each(|&token| self.table.count(token));
             let shared = if writer.is_stretch_full() {
                 let texts = tokens.iter().map(|&token| text(&self.table, &self.texts, &self.text_ends, token));
-                writer.begin_stretch(texts.collect::<Vec<_>>().join(&b' '));
+                writer.begin_stretch(name_beginning(texts));
                 0
             } else {
                 shared
@@ -192,10 +193,10 @@ impl NumberBatch {
         self.entries.is_empty()
     }
 
-    /// Sorts the batch into a run and empties it.
-    pub(crate) fn sort(&mut self) -> Run<u64> {
+    /// Sorts the batch into a run, of stretches `growth` times as long as they must be, and empties it.
+    pub(crate) fn sort(&mut self, growth: usize) -> Run<u64> {
         self.entries.sort_unstable();
-        let mut writer = RunWriter::new(self.entries.len() * PACKED_BYTES);
+        let mut writer = RunWriter::new(self.entries.len() * PACKED_BYTES, growth);
         let mut before = 0;
         for &(key, row) in &self.entries {
             if writer.is_stretch_full() {

@@ -8,7 +8,13 @@ use std::cmp::Ordering;
 use balcao_index::varint;
 
 use crate::ranking::{Ranking, place};
-use crate::run::Keys;
+use crate::run::{Keys, Whole};
+
+/// Bytes of a name that a stretch remembers. Names that share them all are not cut apart: no great loss, where a shard is a part of all names.
+const BEGINNING_BYTES: usize = 64;
+
+/// Bytes that an allocation takes beside those asked for, about.
+const ALLOCATION_BYTES: usize = 16;
 
 /// Numbers: CPF codes, and rows.
 #[derive(Debug, Default)]
@@ -21,6 +27,16 @@ impl Numbers {
     }
 }
 
+impl Whole for u64 {
+    fn beginning(&self) -> Self {
+        *self
+    }
+
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+}
+
 impl Keys for Numbers {
     type Whole = u64;
 
@@ -29,8 +45,10 @@ impl Keys for Numbers {
     }
 
     fn read(&mut self, bytes: &mut &[u8]) -> Option<u64> {
-        self.0 = self.0.checked_add(varint::read(bytes)?)?;
-        varint::read(bytes)
+        let number = self.0.checked_add(varint::read(bytes)?)?;
+        let row = varint::read(bytes)?;
+        self.0 = number;
+        Some(row)
     }
 
     fn head(&self) -> u64 {
@@ -73,6 +91,31 @@ pub(crate) fn pack_text(out: &mut Vec<u8>, text: &[u8]) {
     out.push(0);
     varint::write(out, text.len() as u64);
     out.extend_from_slice(text);
+}
+
+/// What a stretch remembers of the name with these tokens.
+pub(crate) fn name_beginning<'t>(tokens: impl Iterator<Item = &'t [u8]>) -> Vec<u8> {
+    let mut name = Vec::with_capacity(BEGINNING_BYTES);
+    for (at, token) in tokens.enumerate() {
+        if at > 0 {
+            name.push(b' ');
+        }
+        name.extend_from_slice(&token[..token.len().min(BEGINNING_BYTES)]);
+        if name.len() >= BEGINNING_BYTES {
+            break;
+        }
+    }
+    name.beginning()
+}
+
+impl Whole for Vec<u8> {
+    fn beginning(&self) -> Self {
+        self[..self.len().min(BEGINNING_BYTES)].to_vec()
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.capacity() + ALLOCATION_BYTES
+    }
 }
 
 /// Names of one thread's runs, by the ranks of their tokens.
@@ -197,6 +240,10 @@ impl Keys for NameKeys<'_> {
                 name.push(b' ');
             }
             name.extend_from_slice(self.token(at));
+            // What comes behind does not count.
+            if name.len() > key.len() {
+                break;
+            }
         }
         name.cmp(key)
     }

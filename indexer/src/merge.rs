@@ -2,18 +2,27 @@
 
 use std::io;
 
-use crate::run::{Keys, Run, RunReader};
+use crate::run::{Keys, Run, RunReader, Whole};
 
 /// The keys at which `shards` shards of about equal size begin, but for the first one. Fewer where the keys do not allow so many.
-pub(crate) fn bounds<K: Ord + Clone>(runs: &[Run<K>], shards: usize) -> Vec<K> {
-    // Each stretch stands for about as many rows, or for as many bytes.
-    let mut samples: Vec<&K> = runs.iter().flat_map(|run| run.stretches.iter().map(|(key, _)| key)).collect();
+pub(crate) fn bounds<K: Whole>(runs: &[Run<K>], shards: usize) -> Vec<K> {
+    // Each stretch of one growth stands for about as many rows, or for as many bytes.
+    let samples = runs.iter().flat_map(|run| run.stretches.iter().map(|(key, _)| (key, run.growth as u64)));
+    let mut samples: Vec<(&K, u64)> = samples.collect();
     samples.sort_unstable();
-    let mut bounds: Vec<K> =
-        (1..shards).filter_map(|i| samples.get(i * samples.len() / shards)).map(|&key| key.clone()).collect();
+    let all: u64 = samples.iter().map(|(_, growth)| growth).sum();
+    let mut places = (1..shards as u64).map(|shard| shard * all / shards as u64).peekable();
+    let (mut bounds, mut below) = (Vec::new(), 0);
+    for &(key, growth) in &samples {
+        if places.next_if(|&place| place <= below).is_some() {
+            while places.next_if(|&place| place <= below).is_some() {}
+            bounds.push(key.clone());
+        }
+        below += growth;
+    }
     bounds.dedup();
     // A shard that begins with the least key would leave the one before it empty.
-    bounds.retain(|bound| Some(&bound) != samples.first());
+    bounds.retain(|bound| samples.first().is_some_and(|&(least, _)| bound != least));
     bounds
 }
 
@@ -115,7 +124,7 @@ mod tests {
         let run = |part: &Vec<(u64, u64)>| {
             let mut batch = NumberBatch::new(1 << 20);
             part.iter().for_each(|&(key, row)| batch.push(key, row));
-            batch.sort()
+            batch.sort(1)
         };
         parts.iter().map(run).collect()
     }
@@ -142,6 +151,17 @@ mod tests {
             assert!((30_000..45_000).contains(&rows), "{rows}");
             from = to;
         }
+    }
+
+    #[test]
+    fn long_stretches_weigh_more() {
+        let sorted = |keys: std::ops::Range<u64>, growth| {
+            let mut batch = NumberBatch::new(1 << 20);
+            keys.for_each(|key| batch.push(key, key));
+            batch.sort(growth)
+        };
+        let runs = [sorted(0..50_000, 1), sorted(50_000..100_000, 4)];
+        assert!(matches!(bounds(&runs, 2)[..], [45_000..=55_000]));
     }
 
     #[test]

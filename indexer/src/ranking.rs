@@ -141,10 +141,12 @@ mod tests {
                 table.sort();
             });
             let ranking = Ranking::of(&tables);
+            // Beginnings of names, cut anywhere, too: shards begin with such.
+            let cut: Vec<&str> = names.iter().flat_map(|name| (1..=name.len()).map(|end| &name[..end])).collect();
             for a in &names {
-                for b in &names {
+                for b in &cut {
                     let (head_a, head_b) = (ranking.head_of(a.as_bytes()), ranking.head_of(b.as_bytes()));
-                    prop_assert!(head_a == head_b || (head_a < head_b) == (a < b), "{} {}", a, b);
+                    prop_assert!(head_a == head_b || (head_a < head_b) == (&**a < *b), "{} {}", a, b);
                 }
             }
         }

@@ -1,8 +1,8 @@
 //! Runs: sorted keys with their rows, packed, in memory or spilled to a file, and the readers that give them back in order.
 //!
 //! A row is its rowid's distance to the table's least rowid, so that it is never negative. A run is cut into stretches: in each the first key is
-//! written whole, and remembered with its place. Shards are cut there, a reader can begin there, and what was spilled is read stretch by
-//! stretch. What a key is made of, and how it is packed, is `keys.rs`.
+//! written whole, and the beginning of it is remembered with its place. Shards are cut there, and a reader can begin there. What is remembered
+//! stays in memory when the run is spilled: it is short, and counted. What a key is made of, and how it is packed, is `keys.rs`.
 
 use std::cmp::Ordering;
 use std::io;
@@ -12,23 +12,30 @@ use std::sync::atomic::{self, AtomicU64};
 
 use balcao_index::{NamelessFile, Storage, varint};
 
-/// Rows of a stretch at most.
-pub(crate) const STRETCH_ROWS: usize = 1024;
-
-/// Bytes after which a stretch ends early.
+/// Rows of a stretch at most, and bytes after which it ends early: both times the growth that a run is packed with.
+const STRETCH_ROWS: usize = 1024;
 const STRETCH_BYTES: usize = 8 * 1024;
 
-/// What a reader of a spilled run reads at once, at least and at most; a stretch is read whole all the same.
+/// What a reader of a spilled run reads at once, at least and at most; a row is read whole all the same.
 pub(crate) const READ_BYTES: std::ops::RangeInclusive<usize> = 4 * 1024..=64 * 1024;
+
+/// A key written whole.
+pub(crate) trait Whole: Ord + Clone + Send + Sync {
+    /// What a stretch remembers of it: all, or so many of its first bytes. Of two keys, that of the lesser one is never the greater.
+    fn beginning(&self) -> Self;
+    /// Bytes that it takes beside itself.
+    fn heap_bytes(&self) -> usize;
+}
 
 /// Reads the keys of a run, one after the other, and holds the current one.
 pub(crate) trait Keys {
     /// A key written whole.
-    type Whole: Ord + Clone + Send + Sync;
+    type Whole: Whole;
 
     /// A stretch begins: the next key leans on none.
     fn restart(&mut self);
-    /// Takes a row off the front of `bytes`: its key becomes the current one. `None` where the bytes make no sense.
+    /// Takes a row off the front of `bytes`: its key becomes the current one. `None` where the bytes make no sense, or end too early: then the
+    /// same row is read again when there are more of them, before anything else is asked.
     fn read(&mut self, bytes: &mut &[u8]) -> Option<u64>;
     /// A number that compares as the current key does, but for keys that have the same.
     fn head(&self) -> u64;
@@ -46,8 +53,12 @@ pub(crate) struct Run<K> {
     bytes: RunBytes,
     length: u64,
     pub(crate) rows: u64,
-    /// First key and place of each stretch, ascending.
+    /// The beginning of the first key of each stretch, and its place, ascending.
     pub(crate) stretches: Vec<(K, u64)>,
+    /// How many times longer its stretches are than others'.
+    pub(crate) growth: usize,
+    /// Bytes of memory that the stretches take.
+    kept: u64,
     /// Which thread packed it: names are packed by the numbers that this thread gave their tokens.
     pub(crate) thread: usize,
 }
@@ -63,22 +74,36 @@ pub(crate) struct RunWriter<K> {
     bytes: Vec<u8>,
     rows: u64,
     stretches: Vec<(K, u64)>,
+    growth: usize,
+    stretch_rows_max: usize,
+    stretch_bytes_max: usize,
     stretch_rows: usize,
     stretch_at: usize,
 }
 
-impl<K> RunWriter<K> {
-    pub(crate) fn new(bytes: usize) -> Self {
-        let bytes = Vec::with_capacity(bytes);
-        Self { bytes, rows: 0, stretches: Vec::new(), stretch_rows: STRETCH_ROWS, stretch_at: 0 }
+impl<K: Whole> RunWriter<K> {
+    /// A run of about so many bytes, whose stretches are `growth` times as long as they must be.
+    pub(crate) fn new(bytes: usize, growth: usize) -> Self {
+        let stretch_rows_max = STRETCH_ROWS.saturating_mul(growth);
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            rows: 0,
+            stretches: Vec::new(),
+            growth,
+            stretch_rows_max,
+            stretch_bytes_max: STRETCH_BYTES.saturating_mul(growth),
+            // A stretch begins with the first row.
+            stretch_rows: stretch_rows_max,
+            stretch_at: 0,
+        }
     }
 
     /// Whether a stretch must begin with the next row.
     pub(crate) fn is_stretch_full(&self) -> bool {
-        self.stretch_rows == STRETCH_ROWS || self.bytes.len() - self.stretch_at >= STRETCH_BYTES
+        self.stretch_rows == self.stretch_rows_max || self.bytes.len() - self.stretch_at >= self.stretch_bytes_max
     }
 
-    /// Begins a stretch with a row of this key.
+    /// Begins a stretch with a row whose key begins with this.
     pub(crate) fn begin_stretch(&mut self, key: K) {
         self.stretch_at = self.bytes.len();
         self.stretch_rows = 0;
@@ -99,21 +124,24 @@ impl<K> RunWriter<K> {
 
     pub(crate) fn finish(mut self, thread: usize) -> Run<K> {
         self.bytes.shrink_to_fit();
-        let length = self.bytes.len() as u64;
-        Run { bytes: RunBytes::Memory(self.bytes), length, rows: self.rows, stretches: self.stretches, thread }
+        self.stretches.shrink_to_fit();
+        let Self { bytes, rows, stretches, growth, .. } = self;
+        let kept = stretches.iter().map(|(key, _)| size_of::<(K, u64)>() + key.heap_bytes()).sum::<usize>() as u64;
+        Run { length: bytes.len() as u64, bytes: RunBytes::Memory(bytes), rows, stretches, growth, kept, thread }
     }
 }
 
-impl<K: Ord> Run<K> {
-    /// Bytes of memory that the run's rows take.
+impl<K: Whole> Run<K> {
+    /// Bytes of memory that the run takes: its rows, where they are not spilled, and what is remembered of its stretches.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        match self.bytes {
-            RunBytes::Memory(_) => self.length,
-            RunBytes::Spilled { .. } => 0,
-        }
+        self.kept
+            + match self.bytes {
+                RunBytes::Memory(_) => self.length,
+                RunBytes::Spilled { .. } => 0,
+            }
     }
 
-    /// Moves the rows to the spill file.
+    /// Moves the rows to the spill file. What is remembered of the stretches stays.
     pub(crate) fn spill(&mut self, file: &Arc<SpillFile>) -> io::Result<()> {
         if let RunBytes::Memory(bytes) = &self.bytes {
             let at = file.append(bytes)?;
@@ -130,20 +158,19 @@ impl<K: Ord> Run<K> {
         from: Option<&K>,
         to: Option<&K>,
         read_bytes: usize,
-    ) -> io::Result<RunReader<'_, D>>
-    where
-        K: Clone,
-    {
-        // Rows with the key `from` may stand before the stretch that begins with it: begin at the last stretch below.
-        let above = self.stretches.partition_point(|(key, _)| from.is_some_and(|from| key < from));
+    ) -> io::Result<RunReader<'_, D>> {
+        // Rows with the key `from` may stand before the stretch that begins with it: begin at the last stretch below. Beginnings are compared:
+        // one below that of `from` is that of a key below `from`, where one below `from` may be that of a key above it.
+        let beginning = from.map(Whole::beginning);
+        let above = self.stretches.partition_point(|(key, _)| beginning.as_ref().is_some_and(|from| key < from));
         let to = to.map(|to| (keys.head_of(to), to.clone()));
         let mut reader = RunReader {
             run: self,
             read_bytes,
             next_stretch: above.saturating_sub(1),
+            stretch_end: 0,
             buffer: Vec::new(),
             buffer_at: 0,
-            buffered: 0,
             at: 0,
             end: 0,
             head: 0,
@@ -153,8 +180,13 @@ impl<K: Ord> Run<K> {
             to,
         };
         reader.advance()?;
-        while !reader.ended && from.is_some_and(|from| reader.keys.compare_whole(from).is_lt()) {
-            reader.advance()?;
+        if let Some(from) = from {
+            let head = reader.keys.head_of(from);
+            while !reader.ended
+                && (reader.head < head || reader.head == head && reader.keys.compare_whole(from).is_lt())
+            {
+                reader.advance()?;
+            }
         }
         Ok(reader)
     }
@@ -170,11 +202,12 @@ pub(crate) struct RunReader<'a, D: Keys> {
     run: &'a Run<D::Whole>,
     read_bytes: usize,
     next_stretch: usize,
-    /// Of a spilled run, the stretches that were read at once: where in the run they begin, and which is the first that is not among them.
+    /// Where in the run the current stretch ends.
+    stretch_end: u64,
+    /// Of a spilled run, what was read at once, and where in the run that is.
     buffer: Vec<u8>,
     buffer_at: u64,
-    buffered: usize,
-    /// Where the next row is, and where its stretch ends: in the run, or in the buffer.
+    /// Where the next row is, and where its stretch, or what was read of it, ends: in the run, or in the buffer.
     at: usize,
     end: usize,
     keys: D,
@@ -205,17 +238,23 @@ impl<D: Keys> RunReader<'_, D> {
 
     /// Goes to the next row.
     pub(crate) fn advance(&mut self) -> io::Result<()> {
-        if self.at == self.end && !self.begin_stretch()? {
+        if self.at == self.end && !self.go_on()? {
             self.end();
             return Ok(());
         }
-        let bytes = match &self.run.bytes {
-            RunBytes::Memory(bytes) => bytes,
-            RunBytes::Spilled { .. } => &self.buffer,
-        };
-        let mut rest = bytes.get(self.at..self.end).ok_or(io::ErrorKind::InvalidData)?;
-        self.row = self.keys.read(&mut rest).ok_or(io::ErrorKind::InvalidData)?;
-        self.at = self.end - rest.len();
+        loop {
+            let bytes = match &self.run.bytes {
+                RunBytes::Memory(bytes) => bytes,
+                RunBytes::Spilled { .. } => &self.buffer,
+            };
+            let mut rest = bytes.get(self.at..self.end).ok_or(io::ErrorKind::InvalidData)?;
+            if let Some(row) = self.keys.read(&mut rest) {
+                self.row = row;
+                self.at = self.end - rest.len();
+                break;
+            }
+            self.read_torn()?;
+        }
         self.head = self.keys.head();
         if let Some((head, to)) = &self.to
             && self.head >= *head
@@ -231,34 +270,54 @@ impl<D: Keys> RunReader<'_, D> {
         self.head = u64::MAX;
     }
 
-    /// Goes to the next stretch; whether there is one.
-    fn begin_stretch(&mut self) -> io::Result<bool> {
-        let number = self.next_stretch;
-        let (start, end) = (self.run.stretch_at(number), self.run.stretch_at(number + 1));
-        if start >= end {
-            return Ok(false);
-        }
-        let offset = match &self.run.bytes {
-            RunBytes::Memory(_) => 0,
-            RunBytes::Spilled { file, at } => {
-                if number >= self.buffered {
-                    self.buffered = number + 1;
-                    while self.run.stretch_at(self.buffered + 1) - start <= self.read_bytes as u64
-                        && self.buffered < self.run.stretches.len()
-                    {
-                        self.buffered += 1;
-                    }
-                    self.buffer.resize((self.run.stretch_at(self.buffered) - start) as usize, 0);
-                    file.file.read_exact_at(&mut self.buffer, at + start)?;
-                    self.buffer_at = start;
-                }
-                self.buffer_at
+    /// Goes on behind what was read so far, in this stretch or the next; whether there is more.
+    fn go_on(&mut self) -> io::Result<bool> {
+        let mut start = self.buffer_at + self.at as u64;
+        if start == self.stretch_end {
+            start = self.run.stretch_at(self.next_stretch);
+            self.stretch_end = self.run.stretch_at(self.next_stretch + 1);
+            if start >= self.stretch_end {
+                return Ok(false);
             }
-        };
-        (self.at, self.end) = ((start - offset) as usize, (end - offset) as usize);
-        self.next_stretch = number + 1;
-        self.keys.restart();
+            self.next_stretch += 1;
+            self.keys.restart();
+        }
+        let buffered = self.buffer_at + self.buffer.len() as u64;
+        match &self.run.bytes {
+            RunBytes::Memory(_) => (self.at, self.end) = (start as usize, self.stretch_end as usize),
+            RunBytes::Spilled { .. } if start >= buffered => self.fill(start, self.read_bytes)?,
+            RunBytes::Spilled { .. } => {
+                self.at = (start - self.buffer_at) as usize;
+                self.end = (self.stretch_end.min(buffered) - self.buffer_at) as usize;
+            }
+        }
         Ok(true)
+    }
+
+    /// Reads more of a row that was not read to its end.
+    #[cold]
+    fn read_torn(&mut self) -> io::Result<()> {
+        if self.buffer_at + self.end as u64 == self.stretch_end {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let torn = self.end - self.at;
+        self.fill(self.buffer_at + self.at as u64, self.read_bytes.max(torn * 2))
+    }
+
+    /// Reads so many bytes of a spilled run, from a place in the current stretch.
+    fn fill(&mut self, start: u64, bytes: usize) -> io::Result<()> {
+        let RunBytes::Spilled { file, at } = &self.run.bytes else { return Err(io::ErrorKind::InvalidData.into()) };
+        let bytes = bytes.min((self.run.length - start) as usize);
+        // Not kept at the length of the longest row: there are as many buffers as runs.
+        if self.buffer.len() != bytes {
+            self.buffer = Vec::new();
+            self.buffer = vec![0; bytes];
+        }
+        file.file.read_exact_at(&mut self.buffer, at + start)?;
+        self.buffer_at = start;
+        self.at = 0;
+        self.end = (self.stretch_end - start).min(bytes as u64) as usize;
+        Ok(())
     }
 }
 
@@ -295,6 +354,16 @@ mod tests {
     use balcao_index::{RealFiles, TokenTable};
     use proptest::prelude::*;
 
+    /// What is remembered of a stretch takes at most so much: its place, a name's beginning, and what the allocator needs.
+    const STRETCH_KEPT: usize = 32 + 64 + 16;
+
+    #[track_caller]
+    fn check_kept<K: Whole>(run: &Run<K>) {
+        let length = run.length as usize / (STRETCH_BYTES.saturating_mul(run.growth));
+        let stretches = length + run.rows as usize / (STRETCH_ROWS.saturating_mul(run.growth)) + 1;
+        assert!(run.memory_bytes() <= (stretches * STRETCH_KEPT) as u64, "{} for {stretches}", run.memory_bytes());
+    }
+
     #[track_caller]
     fn check<D: Keys>(mut run: Run<D::Whole>, rows: &[(D::Whole, u64)], cuts: &[D::Whole], keys: impl Fn() -> D)
     where
@@ -306,7 +375,7 @@ mod tests {
         for read_bytes in [None, Some(100), Some(20_000)] {
             if read_bytes.is_some() {
                 run.spill(&file).unwrap();
-                assert_eq!(run.memory_bytes(), 0);
+                check_kept(&run);
             }
             let ends: Vec<Option<&D::Whole>> = cuts.iter().map(Some).chain([None]).collect();
             for &from in &ends {
@@ -331,17 +400,19 @@ mod tests {
         let mut batch = NumberBatch::new(1 << 20);
         rows.iter().for_each(|&(key, row)| batch.push(key, row));
         rows.sort_unstable();
-        check(batch.sort(), &rows, cuts, Numbers::default);
+        check(batch.sort(1), &rows, cuts, Numbers::default);
+        rows.iter().for_each(|&(key, row)| batch.push(key, row));
+        check(batch.sort(3), &rows, cuts, Numbers::default);
     }
 
     /// With a table that has numbers for all tokens, for some, and for none.
     fn check_names(mut rows: Vec<(Vec<u8>, u64)>, cuts: &[Vec<u8>]) {
         let pushed = rows.clone();
         rows.sort_unstable();
-        for table_bytes in [1 << 20, 1000, 0] {
+        for (table_bytes, growth) in [(1 << 20, 1), (1000, 3), (0, 1), (0, usize::MAX / 2)] {
             let mut batch = NameBatch::new(1 << 20, 0, table_bytes);
             pushed.iter().for_each(|(name, row)| batch.push(name, *row));
-            let run = batch.sort();
+            let run = batch.sort(growth);
             // Another thread may know tokens that this one does not.
             let mut other = TokenTable::new(1 << 20);
             other.cut(b"NAME A DA A");
@@ -368,6 +439,40 @@ mod tests {
     fn names_of_many_tokens() {
         let long = |last: &str| format!("{}{last}", "A DA B ".repeat(50)).into_bytes();
         check_names(vec![(long("C"), 1), (long("B"), 2), (long("B"), 1), (long("DA"), 9)], &[long("B"), long("D")]);
+    }
+
+    /// Stretches whose keys share their beginnings, or more than that: what is remembered cannot tell them apart.
+    #[test]
+    fn names_that_share_their_beginnings() {
+        let name =
+            |shared: usize, i: u64| format!("{} {} {}", "A".repeat(shared), i / 3 % 100, "B ".repeat(30)).into_bytes();
+        for shared in [60, 62, 63, 64, 65, 400] {
+            let rows = (0..600).map(|i| (name(shared, i), i)).collect();
+            let cuts = [name(shared, 99), vec![b'A'; shared], name(shared, 150)[..64].to_vec()];
+            check_names(rows, &cuts);
+        }
+    }
+
+    #[test]
+    fn little_stays_of_a_spilled_run_however_long_its_names_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = Arc::new(SpillFile::create(&RealFiles, folder.path()).unwrap());
+        for (words, rows) in [(12_000, 20_u64), (1000, 200), (18, 2000), (1, 5000)] {
+            for table_bytes in [1 << 20, 0] {
+                // No word comes twice.
+                let name = |row| {
+                    let words = (0..words).map(|word| format!("{:X}", (row * words + word) * 0x9E37_79B9 % (1 << 32)));
+                    words.collect::<Vec<_>>().join(" ").into_bytes()
+                };
+                let mut batch = NameBatch::new(1 << 20, 0, table_bytes);
+                (0..rows).for_each(|row| batch.push(&name(row), row));
+                let mut run = batch.sort(1);
+                let in_memory = run.memory_bytes();
+                run.spill(&file).unwrap();
+                assert_eq!(in_memory - run.memory_bytes(), run.length);
+                check_kept(&run);
+            }
+        }
     }
 
     proptest! {

@@ -14,7 +14,7 @@ use crate::build::BuildError;
 use crate::held::HeldFile;
 use crate::progress::Progress;
 use crate::ranges::{Ranges, RowidSpan};
-use crate::run::{Run, SpillFile};
+use crate::run::{Run, SpillFile, Whole};
 
 /// Rows between two looks at whether another thread is idle.
 const ROWS_BETWEEN_SHARING: u64 = 1024;
@@ -37,9 +37,10 @@ pub(crate) struct Scanned {
     pub(crate) counts: [u64; Anomaly::ALL.len()],
 }
 
-/// How the memory of a build is shared out, in bytes. Half of it is for sorted runs, a quarter for the batches of all threads, an
+/// How the memory of a build is shared out, in bytes. Half of it is for sorted runs and their stretches, a quarter for the batches of all threads, an
 /// eighth for the tokens, the rest for what a run takes while it is packed, the merge's buffers, and the sparse indexes.
 struct Budget {
+    whole: u64,
     runs: u64,
     name_batch: usize,
     cpf_batch: usize,
@@ -51,6 +52,7 @@ impl Budget {
     fn new(memory: u64, threads: usize) -> Self {
         let share = |part: u64| (memory / part / threads as u64).min(BATCH_BYTES_MAX) as usize;
         Self {
+            whole: memory,
             runs: memory / 2,
             name_batch: share(6),
             cpf_batch: share(16),
@@ -71,14 +73,22 @@ struct Store<'a> {
 
 impl Store<'_> {
     /// Takes a run in, spilled where the memory for runs is used up.
-    fn keep<K: Ord>(&self, mut run: Run<K>, runs: &mut Vec<Run<K>>) -> Result<(), BuildError> {
+    fn keep<K: Whole>(&self, mut run: Run<K>, runs: &mut Vec<Run<K>>) -> Result<(), BuildError> {
         let bytes = run.memory_bytes();
         if self.resident.fetch_add(bytes, Ordering::Relaxed) + bytes > self.budget.runs {
-            self.resident.fetch_sub(bytes, Ordering::Relaxed);
             run.spill(&self.spill_file()?).map_err(BuildError::Spill)?;
+            self.resident.fetch_sub(bytes - run.memory_bytes(), Ordering::Relaxed);
         }
         runs.push(run);
         Ok(())
+    }
+
+    /// How many times longer the stretches of the next run are to be: the more was spilled, the longer, so that what is remembered of the
+    /// stretches of all runs grows as the logarithm of what was spilled, and does not fill the memory however large the table is.
+    fn growth(&self) -> usize {
+        let spill = self.spill.lock().unwrap_or_else(PoisonError::into_inner);
+        let spilled = spill.as_ref().map_or(0, |file| file.bytes());
+        (spilled / self.budget.whole.max(1)) as usize + 1
     }
 
     fn spill_file(&self) -> Result<Arc<SpillFile>, BuildError> {
@@ -349,26 +359,27 @@ impl<'a> Scanner<'a> {
         }
         if !keys.name.is_empty() {
             if names.is_full() {
-                shared.store.keep(names.sort(), &mut found.names)?;
+                shared.store.keep(names.sort(shared.store.growth()), &mut found.names)?;
             }
             names.push(keys.name, row);
         }
         if self.cpf.is_full() {
-            self.shared.store.keep(self.cpf.sort(), &mut self.found.cpf)?;
+            shared.store.keep(self.cpf.sort(shared.store.growth()), &mut self.found.cpf)?;
         }
         if self.anomalies.is_full() {
-            self.shared.store.keep(self.anomalies.sort(), &mut self.found.anomalies)?;
+            shared.store.keep(self.anomalies.sort(shared.store.growth()), &mut self.found.anomalies)?;
         }
         Ok(())
     }
 
     fn finish(mut self) -> Result<Scanned, BuildError> {
+        let store = self.shared.store;
         if !self.names.is_empty() {
-            self.shared.store.keep(self.names.sort(), &mut self.found.names)?;
+            store.keep(self.names.sort(store.growth()), &mut self.found.names)?;
         }
         for (batch, runs) in [(&mut self.cpf, &mut self.found.cpf), (&mut self.anomalies, &mut self.found.anomalies)] {
             if !batch.is_empty() {
-                self.shared.store.keep(batch.sort(), runs)?;
+                store.keep(batch.sort(store.growth()), runs)?;
             }
         }
         self.found.tokens.push(self.names.into_table());
@@ -386,5 +397,38 @@ pub(crate) fn spill_message(error: &io::Error) -> String {
             "the spilled keys may not grow so large here; raise the limit of a file (`ulimit -f`), or --memory so that less is spilled".to_owned()
         }
         _ => format!("cannot spill to the index folder: {error}; check the disk, or raise --memory so that less is spilled"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use balcao_index::RealFiles;
+
+    /// Forty times the memory of names that share nothing: were the stretches as short as ever, the keys of them would take half of it.
+    #[test]
+    fn what_is_remembered_of_spilled_runs_stays_within_the_memory() {
+        const MEMORY: u64 = 4 << 20;
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store {
+            budget: Budget::new(MEMORY, 1),
+            storage: &RealFiles,
+            folder: folder.path(),
+            resident: AtomicU64::new(0),
+            spill: Mutex::new(None),
+        };
+        let mut batch = NameBatch::new(store.budget.name_batch, 0, 0);
+        let mut runs = Vec::new();
+        let same = "X".repeat(134);
+        for row in 0..1_120_000_u64 {
+            if batch.is_full() {
+                store.keep(batch.sort(store.growth()), &mut runs).unwrap();
+            }
+            batch.push(format!("{:016X}{same}", row.wrapping_mul(0x9E37_79B9_7F4A_7C15)).as_bytes(), row);
+        }
+        assert!(store.spill_file().unwrap().bytes() > 39 * MEMORY);
+        let taken: u64 = runs.iter().map(Run::memory_bytes).sum();
+        assert_eq!(taken, store.resident.into_inner());
+        assert!(taken < MEMORY / 2 + MEMORY / 8, "{taken} bytes");
     }
 }

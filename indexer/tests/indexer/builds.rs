@@ -1,5 +1,10 @@
 //! Builds that succeed: the summary, every option, any memory, and `verify` and `stats` on what was built.
 
+use std::num::NonZero;
+use std::path::Path;
+
+use balcao_indexer::{BuildPlan, Silent, build_with, verify};
+use balcao_registry::TableName;
 use serde_json::{Value, json};
 
 use crate::command::{LONG_NAMES, Place, run, run_json};
@@ -124,5 +129,32 @@ fn any_memory() {
         let names: Vec<_> =
             std::fs::read_dir(place.generation()).unwrap().map(|file| file.unwrap().file_name()).collect();
         assert_eq!(names.len() as u64, verified["files"].as_u64().unwrap() + 1, "{names:?}");
+    }
+}
+
+/// Names of 100 KiB, of words that no other has; some share their first kilobytes and some are the same, and every one is spilled.
+#[test]
+fn very_long_names_in_little_memory() {
+    let place = Place::of(
+        "CREATE TABLE cpf(cpf, nome, sexo, nasc);
+         WITH RECURSIVE k(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM k WHERE n < 200)
+             INSERT INTO cpf(cpf, nome) SELECT n, replace(hex(randomblob(51200)), 'A0', ' ') FROM k;
+         INSERT INTO cpf(cpf, nome) SELECT cpf, nome FROM cpf WHERE rowid % 3 = 0;
+         INSERT INTO cpf(cpf, nome) SELECT cpf, substr(nome, 1, 5000) || hex(randomblob(9)) FROM cpf WHERE rowid % 4 = 0;
+         INSERT INTO cpf(cpf, nome) SELECT cpf, 'ANA ' || rowid % 7 FROM cpf;",
+    );
+    let table = TableName { table: "cpf".into(), cpf_column: "cpf".into(), name_column: "nome".into() };
+    let (db, index) = (Path::new(&place.db), Path::new(&place.index));
+    for (threads, shards, memory) in [(1, 1, 64 << 20), (3, 5, 1 << 20), (2, 64, 100_000)] {
+        let (threads, shards) = (NonZero::new(threads).unwrap(), NonZero::new(shards));
+        let plan =
+            BuildPlan { db: db.into(), index: index.into(), table: table.clone(), shards, memory, cluster: false };
+        let summary = build_with(&plan, threads, &balcao_index::RealFiles, &Silent).unwrap();
+        assert_eq!((summary.rows, summary.name_rows), (664, 664));
+        assert!(memory > 1 << 20 || summary.spilled_bytes > 20 << 20, "{summary:?}");
+        verify(index, Some(db), &Silent).unwrap();
+        let stats = run_json(&["stats", "--index", &place.index]);
+        let made = stats["shards"][1].as_u64().unwrap();
+        assert!((1..=shards.unwrap().get() as u64).contains(&made) && (made > 1) == (threads.get() > 1), "{stats}");
     }
 }

@@ -3,7 +3,7 @@
 
 use balcao_indexer::{BuildPlan, MEMORY_MIN, Silent, build};
 
-use super::{Desk, ask, cpf};
+use super::{Desk, TABLE, ask, cpf};
 use crate::Snapshot;
 
 /// People whose rows tell which they are.
@@ -76,4 +76,21 @@ fn with_copy(desk: &Desk) -> Snapshot {
         BuildPlan { db: db.clone(), index: index.clone(), table, shards: None, memory: MEMORY_MIN, cluster: true };
     build(&plan, &Silent).unwrap();
     Snapshot::open(&db, &index).unwrap()
+}
+
+#[test]
+fn whether_rows_are_in_memory_is_told_or_not_known() {
+    let row = "INSERT INTO cpf(cpf, nome) VALUES ('12345678909', 'ANA')";
+    let line = balcao_wire::decode(br#"{"cpf":"12345678909"}"#);
+    let Ok(balcao_wire::Operation::Lookup(lookup)) = &line.operation else { panic!("no lookup") };
+    for (encoding, plain) in [("", true), ("PRAGMA encoding = 'UTF-16';", false)] {
+        let desk = Desk::of(&format!("{encoding}{TABLE}{row}"));
+        let plan = desk.snapshot.plan(lookup).unwrap();
+        // It was just written, so that it is not missing. Where SQLite reads, nobody knows; nor where the file system cannot be asked.
+        let told = desk.snapshot.is_at_hand(&plan);
+        assert!(if plain { told != Some(false) } else { told.is_none() }, "{encoding} {told:?}");
+        assert_eq!(desk.snapshot.reads_pages(&plan), plain);
+        desk.snapshot.fetch_ahead(&line);
+        assert_eq!(desk.ask(r#"{"cpf":"12345678909"}"#)["total"], 1);
+    }
 }

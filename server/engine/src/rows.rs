@@ -177,25 +177,38 @@ impl RowStore {
         bytes_max: usize,
     ) -> Result<(), RowError> {
         SCRATCH.with_borrow_mut(|scratch| {
-            let Scratch { row, key, places } = scratch;
-            self.find(rowids, places);
-            let mut reader = None;
-            for (at, &rowid) in rowids.iter().enumerate() {
-                let mut page = Page { store: self, asked, key, rows: &mut *rows, bytes_max };
-                let short = places.get(at).copied().flatten().zip(self.tree.as_ref());
-                if let Some(record) = short.and_then(|(place, tree)| tree.record(&self.map, place, rowid, row)) {
-                    page.write(rowid, record.values().map(Ok), |at| record.value(at).ok_or(RowError::Gone { rowid }))?;
-                    continue;
-                }
-                let reader = match &mut reader {
-                    Some(reader) => reader,
-                    none => none.insert(self.reader()?),
-                };
-                reader.write(rowid, &mut page)?;
-            }
+            let written = self.write_with(scratch, rowids, asked, rows, bytes_max);
+            // Also where a row was too long for the page.
             scratch.give_back();
-            Ok(())
+            written
         })
+    }
+
+    fn write_with(
+        &self,
+        scratch: &mut Scratch,
+        rowids: &[i64],
+        asked: &Key,
+        rows: &mut RowsWriter<'_>,
+        bytes_max: usize,
+    ) -> Result<(), RowError> {
+        let Scratch { row, key, places } = scratch;
+        self.find(rowids, places);
+        let mut reader = None;
+        for (at, &rowid) in rowids.iter().enumerate() {
+            let mut page = Page { store: self, asked, key, rows: &mut *rows, bytes_max };
+            let short = places.get(at).copied().flatten().zip(self.tree.as_ref());
+            if let Some(record) = short.and_then(|(place, tree)| tree.record(&self.map, place, rowid, row)) {
+                page.write(rowid, record.values().map(Ok), |at| record.value(at).ok_or(RowError::Gone { rowid }))?;
+                continue;
+            }
+            let reader = match &mut reader {
+                Some(reader) => reader,
+                none => none.insert(self.reader()?),
+            };
+            reader.write(rowid, &mut page)?;
+        }
+        Ok(())
     }
 
     /// Whether rows are read from the pages, as far as they are plain; else each is a question to SQLite.

@@ -18,10 +18,11 @@ use rusqlite::Connection;
 
 use crate::config::tracing_level::Level;
 use crate::desk::guarded;
-use crate::limits::{IDLE, SHORT_ROWS_MAX, STACK_WORDS};
+use crate::limits::{SHORT_ROWS_MAX, STACK_WORDS};
 use crate::log::{self, Format};
 use crate::serve::start_house;
 use crate::session;
+use crate::test_house::rules;
 
 /// Columns of the table: SQLite's greatest number without a setting of its own is 2000.
 const COLUMNS: usize = 1900;
@@ -113,7 +114,7 @@ fn a_session_fits_half_its_stack() {
         &Silent,
     )
     .unwrap();
-    let house = start_house(Snapshot::open(&db, &index).unwrap(), 2, 10, IDLE).unwrap();
+    let house = start_house(Snapshot::open(&db, &index).unwrap(), &rules(2)).unwrap();
 
     // A worker that finds no idle connection opens one: opening everything is more than that.
     let snapshot = on_half_a_stack({

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Code;
 use crate::limits::{
-    BATCH_ITEMS_MAX, BATCH_ROWS_MAX, CURSOR_BYTES_MAX, DEPTH_MAX, ID_INTEGER_MAX, ID_TEXT_BYTES_MAX, IN_FLIGHT_MAX,
-    LIMIT_DEFAULT, LIMIT_MAX, LINE_BYTES_MAX, REPLY_BYTES_MAX,
+    BATCH_ITEMS_MAX, BATCH_ROWS_MAX, CURSOR_BYTES_MAX, DEADLINE_MS_BATCH, DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX,
+    DEPTH_MAX, FILTERS_MAX, FUZZY_LETTERS_MAX, ID_INTEGER_MAX, ID_TEXT_BYTES_MAX, IN_FLIGHT_MAX, LIMIT_DEFAULT,
+    LIMIT_MAX, LINE_BYTES_MAX, POSTINGS_MAX, QUESTION_WORDS_MAX, REPLY_BYTES_MAX,
 };
 
 /// First and second cells of the tables' rows whose first cell is one name in backticks, under the heading `heading`.
@@ -43,6 +44,13 @@ fn every_limit_stands_on_the_page() {
         ("BATCH_ROWS_MAX", BATCH_ROWS_MAX),
         ("REPLY_BYTES_MAX", REPLY_BYTES_MAX),
         ("IN_FLIGHT_MAX", IN_FLIGHT_MAX),
+        ("QUESTION_WORDS_MAX", QUESTION_WORDS_MAX),
+        ("FUZZY_LETTERS_MAX", FUZZY_LETTERS_MAX),
+        ("FILTERS_MAX", FILTERS_MAX),
+        ("DEADLINE_MS_DEFAULT", DEADLINE_MS_DEFAULT as usize),
+        ("DEADLINE_MS_BATCH", DEADLINE_MS_BATCH as usize),
+        ("DEADLINE_MS_MAX", DEADLINE_MS_MAX as usize),
+        ("POSTINGS_MAX", POSTINGS_MAX as usize),
     ];
     // A limit that is added is added here too.
     assert_eq!(include_str!("limits.rs").matches("\npub const ").count(), limits.len());

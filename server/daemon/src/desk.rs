@@ -201,6 +201,46 @@ mod tests {
     }
 
     #[test]
+    fn what_has_to_be_searched_for_has_its_lane() {
+        let (_folder, house) = test_house::open();
+        let (mailbox, verifies) = (Arc::<Mailbox>::default(), Allowance::default());
+        let search = r#"{"nome":"MARIA","match":"fuzzy"}"#;
+        let batch = |items: &str| format!(r#"{{"op":"batch","items":[{items}]}}"#);
+        let cases = [
+            (search.to_owned(), Lane::Search),
+            (r#"{"nome":"MARIA","match":"words","limit":1}"#.to_owned(), Lane::Search),
+            (r#"{"nome":"MARIA","match":"exact","where":{"sexo":"F"}}"#.to_owned(), Lane::Search),
+            (r#"{"cpf":"12345678909","where":{"sexo":"F"}}"#.to_owned(), Lane::Search),
+            (batch(r#"{"cpf":"12345678909"},{"cpf":"x"}"#), Lane::Long),
+            (batch(&format!(r#"{{"cpf":"x"}},{search}"#)), Lane::Search),
+        ];
+        for (line, expected) in cases {
+            let desk = SessionDesk::new(&house, &mailbox, &verifies);
+            let mut out = Vec::new();
+            assert_eq!(desk.answer_cheap(&decode(line.as_bytes()), &mut out), Err(expected), "{line}");
+            assert!(out.is_empty(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_verification_takes_the_way_of_its_cpf() {
+        let (_folder, house) = test_house::open();
+        let (mailbox, verifies) = (Arc::<Mailbox>::default(), Allowance::default());
+        let desk = SessionDesk::new(&house, &mailbox, &verifies);
+        let request = decode(br#"{"op":"verify","cpf":"12345678909","nome":"MARIA"}"#);
+        let mut out = Vec::new();
+        let mut answer = || {
+            out.clear();
+            desk.answer_cheap(&request, &mut out).expect("its row is in memory")
+        };
+        // Some may come back meanwhile.
+        let granted = (0..10_000).take_while(|_| answer() != Err(Code::BudgetExceeded)).count();
+        assert!((house.verifies_per_minute as usize..10_000).contains(&granted), "{granted}");
+        let reply: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert!(reply["retry_after_ms"].as_u64().is_some_and(|ms| (1..=1000).contains(&ms)), "{reply}");
+    }
+
+    #[test]
     fn a_panic_is_one_requests_internal() {
         let request = decode(br#"{"id":7,"op":"ping"}"#);
         let mut out = b"before".to_vec();

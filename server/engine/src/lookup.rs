@@ -29,6 +29,11 @@ impl Plan<'_> {
     }
 }
 
+/// Words are not looked up yet, nor are rows filtered.
+fn no_search() -> Fault {
+    Fault::new(Code::BadRequest, "this server answers neither `words`, `fuzzy` nor `where`")
+}
+
 impl Snapshot {
     /// Finds the ranks that answer `lookup`.
     ///
@@ -36,11 +41,15 @@ impl Snapshot {
     /// The fault to answer with: a cursor that does not fit, or a damaged index.
     pub fn plan<'a>(&self, lookup: &'a Lookup) -> Result<Plan<'a>, Fault> {
         self.trust()?;
+        if lookup.is_search() {
+            return Err(no_search());
+        }
         let start = self.position(lookup)?;
         let (part, ranks) = match &lookup.key {
             Key::Cpf(cpf) => (Part::Cpf, self.generation.cpf_ranks(*cpf)),
             Key::Name { r#match: Match::Exact, name } => (Part::Name, self.generation.name_ranks(name)),
             Key::Name { r#match: Match::Prefix, name } => (Part::Name, self.generation.prefix_ranks(name)),
+            Key::Name { r#match: Match::Words { .. } | Match::Fuzzy { .. }, .. } => return Err(no_search()),
         };
         let ranks = ranks.map_err(|error| unavailable(&error))?;
         self.trust()?;
@@ -51,8 +60,9 @@ impl Snapshot {
         let end = total.min(start + lookup.limit as u64);
         let next = (end < total).then(|| Cursor {
             generation: self.generation.tag(),
-            question: lookup.key.fingerprint(),
+            question: lookup.fingerprint(),
             position: end,
+            search: None,
         });
         let contiguous = part == Part::Name && self.cluster.is_some();
         Ok(Plan { key: &lookup.key, part, page: ranks.start + start..ranks.start + end, total, next, contiguous })
@@ -159,7 +169,7 @@ impl Snapshot {
             let message = "the cursor is of another generation of the index; begin again without one";
             return Err(Fault::new(Code::StaleCursor, message));
         }
-        if cursor.question != lookup.key.fingerprint() {
+        if cursor.question != lookup.fingerprint() {
             return Err(Fault::new(
                 Code::BadRequest,
                 "the cursor belongs to another question; begin again without one",

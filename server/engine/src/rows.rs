@@ -348,6 +348,7 @@ impl Page<'_, '_> {
                 match r#match {
                     Match::Exact => *self.key == **asked,
                     Match::Prefix => self.key.starts_with(&**asked),
+                    Match::Words { .. } | Match::Fuzzy { .. } => false,
                 }
             }
         };

@@ -149,6 +149,8 @@ impl Snapshot {
             generation: manifest.generation.clone(),
             rows: manifest.rows,
             columns: table.columns.clone(),
+            matches: vec!["exact", "prefix"],
+            filters: Vec::new(),
         };
         let cluster = generation.cluster().map(|copy| RowStore::of_copy(&copy, table.clone())).transpose()?;
         let rows = RowStore::new(db, table)?;
@@ -276,6 +278,7 @@ impl Snapshot {
                 Ok(plan) => self.write_page(&plan, id, out),
                 Err(fault) => refuse(out, id, &fault),
             },
+            Ok(Operation::Verify(_)) => refuse(out, id, &Fault::new(Code::BadRequest, "this server does not `verify`")),
             Ok(Operation::Batch(items)) => self.answer_batch(items, id, out),
         }
     }

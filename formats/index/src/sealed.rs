@@ -48,6 +48,8 @@ pub(crate) enum Kind {
     CpfKeys = 2,
     Rowids = 3,
     NameKeys = 4,
+    WordIndex = 5,
+    Filters = 6,
 }
 
 /// What is read at once when a whole file is compared: whole pages.

@@ -6,9 +6,11 @@ use std::io::{BufRead, BufReader, Read};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{IndexError, Result};
+use crate::filters::Filters;
 use crate::generation::Generation;
 use crate::manifest::{ANOMALIES_FILE, FileEntry};
 use crate::sealed::SealedFile;
+use crate::word_index::WordIndex;
 
 /// What was found whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,7 +46,12 @@ pub(crate) fn check_sealed(generation: &Generation) -> Result<()> {
     let cpf = generation.cpf.iter().flat_map(|ranked| [ranked.shard.file(), ranked.shard.rowids().file()]);
     let names = generation.names.iter().flat_map(|ranked| [ranked.shard.file(), ranked.shard.rowids().file()]);
     // The dictionary was read whole when the generation was opened.
-    cpf.chain(names).try_for_each(|file: &SealedFile| file.check_all(generation.folder()))
+    let word_index = generation.word_index().map(WordIndex::file);
+    let filters = generation.filters().into_iter().flat_map(Filters::files);
+    cpf.chain(names)
+        .chain(word_index)
+        .chain(filters)
+        .try_for_each(|file: &SealedFile| file.check_all(generation.folder()))
 }
 
 /// Verifies a generation: all files whole, keys and rowids in order, each key found through the sparse index, counts as the manifest says.

@@ -194,6 +194,8 @@ fn write_index(index: &Path) {
         names: names.collect(),
         anomalies_file,
         cluster: None,
+        word_index: None,
+        filters: None,
     };
     build.check(&manifest).unwrap();
     build.publish(&manifest).unwrap();

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use anyhow::ensure;
+
 use crate::compare::ground::Ground;
 use crate::compare::ground::asked::{Kind, Questions};
 use crate::compare::rounds::in_turns;
@@ -99,7 +101,15 @@ pub(crate) fn compare(ground: &Ground<'_>, kinds: &[Kind], sides: &[Side<'_>]) -
         let questions = ground.questions(kind)?;
         ground.say(&format!("asking ours without measuring: {}", kind.name));
         let at_most = questions.count;
-        (sides[0].ask)(&Turn { questions: &questions, connections: 1, first: 0, at_most, within: WARMUP })?;
+        let warm = Turn { questions: &questions, connections: 1, first: 0, at_most, within: WARMUP };
+        let warm = (sides[0].ask)(&warm)?;
+        let refused: u64 = warm.errors.values().sum();
+        ensure!(
+            (refused as usize) < warm.took_us.len(),
+            "our server refuses every question for {}: {}",
+            kind.name,
+            errors(&[warm])
+        );
         for connections in CONNECTIONS {
             let asked: Vec<usize> = (0..sides.len()).filter(|&at| sides[at].connections_max >= connections).collect();
             let rounds = in_turns(plan.rounds, asked.len(), |round, at| {

@@ -97,16 +97,13 @@ pub fn questions(db: &Path, typed: &Typed, count: usize, seed: u64) -> anyhow::R
     let names: Vec<Vec<&str>> = names.iter().map(|name| words_of(name)).collect();
     let frequencies = Frequencies::of(&names);
     let mut rng = Rng::new(seed, STREAM_TYPED);
-    let (mut drawn, mut known) = (Vec::new(), HashSet::new());
+    let mut drawn = HashSet::new();
     for name in &names {
         let Some(mut words) = frequencies.pick(name, typed, &mut rng) else { continue };
         if typed.is_mistyped && !mistype(&mut words, &mut rng) {
             continue;
         }
-        let question = words.join(" ");
-        if known.insert(question.clone()) {
-            drawn.push(question);
-        }
+        drawn.insert(words.join(" "));
         if drawn.len() == count {
             break;
         }
@@ -116,6 +113,10 @@ pub fn questions(db: &Path, typed: &Typed, count: usize, seed: u64) -> anyhow::R
         "no name that was drawn from {} has such words; ask for fewer words, or others",
         db.display()
     );
+    // What many names hold was drawn first: no part of the list may be dearer than another.
+    let mut drawn: Vec<String> = drawn.into_iter().collect();
+    drawn.sort_unstable();
+    rng.shuffle(&mut drawn);
     Ok(drawn)
 }
 

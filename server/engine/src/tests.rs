@@ -13,7 +13,7 @@ mod values;
 
 use std::path::PathBuf;
 
-use balcao_indexer::{BuildPlan, MEMORY_MIN, Silent, build};
+use balcao_indexer::{BuildPlan, MEMORY_MIN, SearchPlan, Silent, build};
 use balcao_registry::TableName;
 use balcao_wire::decode;
 use rusqlite::Connection;
@@ -47,8 +47,15 @@ impl Desk {
         Connection::open(&db).unwrap().execute_batch(sql).unwrap();
         let table = TableName { table: table.into(), cpf_column: cpf_column.into(), name_column: name_column.into() };
         let index = folder.path().join("index");
-        let plan =
-            BuildPlan { db: db.clone(), index, table, shards: 3.try_into().ok(), memory: MEMORY_MIN, cluster: false };
+        let plan = BuildPlan {
+            db: db.clone(),
+            index,
+            table,
+            shards: 3.try_into().ok(),
+            memory: MEMORY_MIN,
+            cluster: false,
+            search: SearchPlan::default(),
+        };
         build(&plan, &Silent).unwrap();
         let snapshot = Snapshot::open(&db, &plan.index).unwrap();
         Self { folder, table: plan.table, snapshot }
@@ -70,7 +77,19 @@ impl Desk {
     /// Builds another generation and serves it.
     fn rebuild(&mut self) {
         let (db, index, table) = (self.db(), self.index(), self.table.clone());
-        build(&BuildPlan { db, index, table, shards: None, memory: MEMORY_MIN, cluster: false }, &Silent).unwrap();
+        build(
+            &BuildPlan {
+                db,
+                index,
+                table,
+                shards: None,
+                memory: MEMORY_MIN,
+                cluster: false,
+                search: SearchPlan::default(),
+            },
+            &Silent,
+        )
+        .unwrap();
         self.snapshot = self.reopen().unwrap();
     }
 

@@ -55,6 +55,18 @@ impl Desk {
         desk
     }
 
+    /// Without either.
+    fn plain_index(sql: &str) -> Self {
+        Self::of(sql)
+    }
+
+    /// Builds another generation with words and filters, and serves it.
+    fn rebuild_searchable(&mut self) {
+        self.rebuild();
+        worded::add_words(&self.db(), &self.index());
+        self.snapshot = self.reopen().unwrap();
+    }
+
     fn sharded(sql: &str, table: &str, cpf_column: &str, name_column: &str, shards: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let db = folder.path().join("basecpf.db");
@@ -90,7 +102,8 @@ impl Desk {
     /// Builds another generation and serves it.
     fn rebuild(&mut self) {
         let (db, index, table) = (self.db(), self.index(), self.table.clone());
-        build(&BuildPlan { db, index, table, shards: None, memory: MEMORY_MIN, cluster: false }, &Silent).unwrap();
+        build(&BuildPlan { db, index, table, shards: 1.try_into().ok(), memory: MEMORY_MIN, cluster: false }, &Silent)
+            .unwrap();
         self.snapshot = self.reopen().unwrap();
     }
 

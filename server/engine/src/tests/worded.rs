@@ -11,7 +11,7 @@ use balcao_record::{Cell, words};
 use balcao_registry::cell;
 use rusqlite::Connection;
 
-pub(super) fn add_words(db: &Path, index: &Path) {
+pub(crate) fn add_words(db: &Path, index: &Path) {
     let old = Generation::open_current(index).unwrap();
     let build = Build::begin(index).unwrap();
     let folder = build.folder();

@@ -3,6 +3,7 @@
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use balcao_indexer::SearchPlan;
 use balcao_wire::{Cursor, SearchPlace, Total, decode};
 use serde_json::Value;
 
@@ -18,7 +19,7 @@ const PEOPLE: &str = "INSERT INTO cpf VALUES
     ('515', 'MARIANA SILVEIRA', NULL, 'nunca'), ('191', NULL, 'F', '19800131');";
 
 fn people() -> Desk {
-    Desk::searchable(&format!("{TABLE}{PEOPLE}"))
+    Desk::of(&format!("{TABLE}{PEOPLE}"))
 }
 
 /// The names of the rows that are found.
@@ -94,7 +95,9 @@ fn what_the_index_has_not() {
     ] {
         desk.check(wrong, r#"{"status":"error","code":"bad_request"}"#);
     }
-    let bare = Desk::plain_index(&format!("{TABLE}{PEOPLE}"));
+    let bare = Desk::built(&format!("{TABLE}{PEOPLE}"), desk.table.clone(), |plan| {
+        plan.search = SearchPlan { words: false, sex_column: Some(String::new()), birth_column: Some(String::new()) };
+    });
     assert_eq!(bare.ask(r#"{"op":"hello"}"#)["matches"].to_string(), r#"["exact","prefix"]"#);
     assert_eq!(bare.ask(r#"{"op":"hello"}"#)["filters"].to_string(), "{}");
     for wrong in [
@@ -135,7 +138,7 @@ fn cursors_that_do_not_belong() {
     // Right for the question, and out of anybody's hands.
     let first = Cursor::decode(&cursors[2]).unwrap();
     let place = first.search.unwrap();
-    let mut ask =
+    let ask =
         |cursor: Cursor| -> Value { plain(desk.ask(&format!(r#"{{{},"cursor":"{}"}}"#, lines[2], cursor.encode()))) };
     let total = Total::Exact(u64::MAX);
     let wild = Cursor { position: 8, search: Some(SearchPlace { level: 33, total, given: u64::MAX }), ..first };
@@ -149,7 +152,7 @@ fn cursors_that_do_not_belong() {
     ] {
         assert_eq!(ask(beyond).to_string(), r#"{"status":"error","code":"bad_request"}"#, "{beyond:?}");
     }
-    desk.rebuild_searchable();
+    desk.rebuild();
     for (line, cursor) in lines.iter().zip(&cursors) {
         desk.check(&format!(r#"{{{line},"cursor":"{cursor}"}}"#), r#"{"status":"error","code":"stale_cursor"}"#);
     }
@@ -158,7 +161,7 @@ fn cursors_that_do_not_belong() {
 /// A placeholder's many rows, every third of them of a woman.
 #[test]
 fn many_rows_of_one_cpf() {
-    let mut desk = Desk::searchable(&format!(
+    let mut desk = Desk::of(&format!(
         "{TABLE} WITH RECURSIVE k(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM k WHERE n < 900)
          INSERT INTO cpf SELECT '191', 'PESSOA ' || n, iif(n % 3, 'M', 'F'), '19800131' FROM k;"
     ));
@@ -295,7 +298,7 @@ fn items_of_a_batch() {
         assert_eq!(result, &desk.ask(item), "{item}");
     }
     // The limit of rows counts those of searches, too.
-    let many = Desk::searchable(&format!(
+    let many = Desk::of(&format!(
         "{TABLE} WITH RECURSIVE k(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM k WHERE n < 1000)
          INSERT INTO cpf SELECT '191', 'ANA LIMA', 'F', '19800131' FROM k;"
     ));

@@ -69,7 +69,7 @@ fn lookup(cpf: &str) -> anyhow::Result<Lookup> {
 }
 
 fn request(operation: Operation) -> Request {
-    Request { id: Id::Absent, operation: Ok(operation) }
+    Request { id: Id::Absent, operation: Ok(operation), deadline_ms: None }
 }
 
 /// Answers everything twice: the first time brings the pages into memory.

@@ -326,6 +326,8 @@ impl Writer<'_> {
             names,
             anomalies_file,
             cluster: None,
+            word_index: None,
+            filters: None,
         })
     }
 

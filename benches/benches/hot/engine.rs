@@ -69,7 +69,11 @@ fn name_key(r#match: Match, name: &str) -> Key {
 }
 
 fn lookup(key: Key, limit: usize) -> Request {
-    Request { id: Id::Integer(12345), operation: Ok(Operation::Lookup(Lookup { key, limit, cursor: None })) }
+    Request {
+        id: Id::Integer(12345),
+        operation: Ok(Operation::Lookup(Lookup { key, filters: Box::default(), limit, cursor: None })),
+        deadline_ms: None,
+    }
 }
 
 /// An answer without a row would have `"rows":[]` here.

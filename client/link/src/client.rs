@@ -106,7 +106,15 @@ impl Client {
         let mut retries_left = self.options.overloaded_retries;
         loop {
             // Until `hello` has told more: one short question at a time.
-            self.limits = Some(Limits { line_bytes: 256, limit_max: 1, batch_items: 1, batch_rows: 1, in_flight: 1 });
+            self.limits = Some(Limits {
+                line_bytes: 256,
+                limit_max: 1,
+                batch_items: 1,
+                batch_rows: 1,
+                in_flight: 1,
+                question_words: 1,
+                deadline_ms: 1,
+            });
             match self.greet() {
                 Err(Error::Server(refusal)) if refusal.code == "overloaded" && self.broken && retries_left > 0 => {
                     retries_left -= 1;

@@ -36,6 +36,8 @@ pub(crate) fn sane(limits: Limits) -> Limits {
         batch_items: limits.batch_items.clamp(1, BATCH_ITEMS_CAP),
         batch_rows: limits.batch_rows.max(1),
         in_flight: limits.in_flight.clamp(1, IN_FLIGHT_CAP),
+        question_words: limits.question_words.max(1),
+        deadline_ms: limits.deadline_ms.clamp(1, balcao_wire::limits::DEADLINE_MS_MAX),
     }
 }
 
@@ -88,7 +90,15 @@ mod tests {
     #[test]
     fn limits_are_never_zero_nor_without_bound() {
         for n in [0, usize::MAX] {
-            let limits = sane(Limits { line_bytes: n, limit_max: n, batch_items: n, batch_rows: n, in_flight: n });
+            let limits = sane(Limits {
+                line_bytes: n,
+                limit_max: n,
+                batch_items: n,
+                batch_rows: n,
+                in_flight: n,
+                question_words: n,
+                deadline_ms: u32::try_from(n).unwrap_or(u32::MAX),
+            });
             assert!((1..=IN_FLIGHT_CAP).contains(&limits.in_flight));
             assert!((1..=REQUEST_BYTES_CAP).contains(&limits.line_bytes));
             assert!((1..=BATCH_ITEMS_CAP).contains(&limits.batch_items));

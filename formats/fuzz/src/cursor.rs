@@ -20,7 +20,8 @@ struct Altered {
 pub fn cursor(data: &[u8]) {
     check(&String::from_utf8_lossy(data));
     let Ok(altered) = Altered::arbitrary(&mut Unstructured::new(data)) else { return };
-    let cursor = Cursor { generation: altered.generation, question: altered.question, position: altered.position };
+    let cursor =
+        Cursor { generation: altered.generation, question: altered.question, position: altered.position, search: None };
     let text = cursor.encode();
     assert!(text.len() <= CURSOR_BYTES_MAX && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)));
     assert_eq!(Cursor::decode(&text), Ok(cursor));

@@ -64,7 +64,14 @@ pub fn reply(data: &[u8]) {
             write_greeting(
                 &mut out,
                 &id.as_id(),
-                &Greeting { server, generation, rows: *rows, columns: columns.clone() },
+                &Greeting {
+                    server,
+                    generation,
+                    rows: *rows,
+                    columns: columns.clone(),
+                    matches: Vec::new(),
+                    filters: Vec::new(),
+                },
             );
         }
     }

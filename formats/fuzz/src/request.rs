@@ -20,6 +20,7 @@ enum Asked {
     Cpf(u64),
     Exact(String),
     Prefix(String),
+    Words(String),
 }
 
 /// What a line asks for, as both decoders can tell it.
@@ -28,6 +29,7 @@ enum Meaning {
     Hello,
     Ping,
     Stats,
+    Verify,
     Lookup(Question),
     Batch(Vec<(Id, Result<Question, Code>)>),
 }
@@ -59,6 +61,7 @@ fn told(request: Request) -> Read {
             Key::Cpf(cpf) => Asked::Cpf(cpf.number()),
             Key::Name { r#match: Match::Exact, name } => Asked::Exact(name.into()),
             Key::Name { r#match: Match::Prefix, name } => Asked::Prefix(name.into()),
+            Key::Name { name, .. } => Asked::Words(name.into()),
         },
         limit: lookup.limit,
         cursor: lookup.cursor,
@@ -67,6 +70,7 @@ fn told(request: Request) -> Read {
         Operation::Hello => Meaning::Hello,
         Operation::Ping => Meaning::Ping,
         Operation::Stats => Meaning::Stats,
+        Operation::Verify(_) => Meaning::Verify,
         Operation::Lookup(lookup) => Meaning::Lookup(question(lookup)),
         Operation::Batch(items) => {
             let item = |item: balcao_wire::Item| (item.id, item.lookup.map(question).map_err(|fault| fault.code));

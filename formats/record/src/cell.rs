@@ -1,8 +1,10 @@
 //! `Cell`: one value of a database row, and the keys that it gives. Indexer and server read cells by this one rule, so that a row
 //! that was indexed under a key is recognised by the same key when it is answered.
 
+use crate::birth::BirthDay;
 use crate::cpf::Cpf;
 use crate::name::{is_normalized_ascii, normalize_into};
+use crate::sex::Sex;
 
 /// The longest name key, in bytes. A question line has at most 65,536 bytes and NFKD makes at most 11 bytes of one, so that no
 /// question reaches this length: cutting a longer cell here changes no answer, only the order among names that agree so far.
@@ -78,6 +80,31 @@ impl<'a> Cell<'a> {
         if key.is_empty() { NameKey::Empty } else { NameKey::Key }
     }
 
+    /// The birth day in this cell, a text or the integer `YYYYMMDD`; see [`BirthDay::parse`].
+    #[must_use]
+    pub fn birth(self) -> Option<BirthDay> {
+        match self {
+            Cell::Integer(number) => BirthDay::from_integer(number),
+            // As with a CPF: no date holds U+FFFD.
+            Cell::Text(bytes) => {
+                BirthDay::from_bytes(bytes).or_else(|| std::str::from_utf8(bytes).ok().and_then(BirthDay::parse))
+            }
+            Cell::Null | Cell::Real(_) | Cell::Blob(_) => None,
+        }
+    }
+
+    /// The sex in this cell, read as a name is: an integer by its decimal text, what is not UTF-8 as U+FFFD; see [`Sex::parse`].
+    #[must_use]
+    pub fn sex(self) -> Option<Sex> {
+        match self {
+            // A letter or digit of ASCII comes to itself, whatever stands behind it.
+            Cell::Text([first, ..]) if first.is_ascii_alphanumeric() => Sex::of(char::from(first.to_ascii_uppercase())),
+            Cell::Text(bytes) => Sex::parse(&String::from_utf8_lossy(bytes)),
+            Cell::Integer(number) => Sex::parse(&number.to_string()),
+            Cell::Null | Cell::Real(_) | Cell::Blob(_) => None,
+        }
+    }
+
     /// Whether this is a text that is not UTF-8.
     #[must_use]
     pub fn is_invalid_utf8(self) -> bool {
@@ -97,6 +124,54 @@ mod tests {
         assert_eq!(Cell::Text(b"191").cpf(), expected);
         for none in [Cell::Null, Cell::Real(191.0), Cell::Blob(b"191"), Cell::Text(b"191\xff"), Cell::Text(b"")] {
             assert!(none.cpf().is_none());
+        }
+    }
+
+    #[test]
+    fn birth_of_a_cell() {
+        let expected = BirthDay::parse("1980-01-02");
+        assert!(expected.is_some());
+        for cell in [
+            Cell::Integer(19_800_102),
+            Cell::Text(b"19800102"),
+            Cell::Text(b" 02/01/1980 "),
+            Cell::Text("\u{2003}1980-01-02".as_bytes()),
+        ] {
+            assert_eq!(cell.birth(), expected);
+        }
+        for none in [
+            Cell::Null,
+            Cell::Real(19_800_102.0),
+            Cell::Blob(b"19800102"),
+            Cell::Text(b"19800102\xff"),
+            Cell::Text(b""),
+            Cell::Integer(-19_800_102),
+            Cell::Integer(i64::MIN),
+            Cell::Integer((1 << 32) + 19_800_102),
+            Cell::Integer(800_102),
+        ] {
+            assert_eq!(none.birth(), None);
+        }
+    }
+
+    #[test]
+    fn sex_of_a_cell() {
+        let code = |cell: Cell<'_>| cell.sex().map(Sex::code);
+        assert_eq!(code(Cell::Text(b"f")), Some(6));
+        assert_eq!(code(Cell::Text(b"Masculino\xff")), Some(13));
+        assert_eq!(code(Cell::Text(b"\xff\xfe m")), Some(13));
+        assert_eq!(code(Cell::Text("\u{301}É".as_bytes())), Some(5));
+        assert_eq!(code(Cell::Integer(1)), Some(28));
+        assert_eq!(code(Cell::Integer(-20)), Some(29));
+        for none in [
+            Cell::Null,
+            Cell::Real(1.0),
+            Cell::Blob(b"F"),
+            Cell::Text(b""),
+            Cell::Text(b"?"),
+            Cell::Text("Ø".as_bytes()),
+        ] {
+            assert_eq!(none.sex(), None);
         }
     }
 

@@ -57,6 +57,22 @@ pub fn normalize_into(name: &str, out: &mut String) {
     }
 }
 
+/// The first character of the normalised `name`, without the rest of it.
+pub(crate) fn first_kept(name: &str) -> Option<char> {
+    let mut first = None;
+    for c in name.chars() {
+        normalize_char(c, |kept| {
+            if kept != ' ' && first.is_none() {
+                first = Some(kept);
+            }
+        });
+        if first.is_some() {
+            break;
+        }
+    }
+    first
+}
+
 /// Gives what a character comes to: what is kept of it in upper case, a blank for each that is not. No step of the normalisation looks at the
 /// characters beside it: NFKD reorders marks alone, and those go.
 fn normalize_char(c: char, mut put: impl FnMut(char)) {

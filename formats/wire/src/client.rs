@@ -1,7 +1,11 @@
 //! The client's side of the protocol: questions to write and replies to read, as plain data.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::limits::{DEADLINE_MS_DEFAULT, QUESTION_WORDS_MAX};
 
 /// A question, ready to be written as a line. What is `None` is left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -21,6 +25,21 @@ pub struct Question<'a> {
     /// How the name is compared.
     #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
     pub r#match: Option<&'a str>,
+    /// Whether the last word of the name may be a beginning: `prefix` or `whole`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<&'a str>,
+    /// `pt` where spellings that are read alike count as equal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spelling: Option<&'a str>,
+    /// What the rows are filtered by: an object by the names of columns.
+    #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
+    pub r#where: Option<&'a Value>,
+    /// A birth day to verify, as the user wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nasc: Option<&'a str>,
+    /// Milliseconds that the answer is waited for, 1 to 60,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u32>,
     /// Rows of a page, 1 to 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
@@ -43,6 +62,13 @@ pub struct Reply {
     pub rows: Option<Vec<Map<String, Value>>>,
     /// Rows of all pages.
     pub total: Option<u64>,
+    /// In place of `total`: so many rows are known of.
+    pub total_at_least: Option<u64>,
+    /// For `fuzzy`: the sum of the distances of each row.
+    pub distances: Option<Vec<u8>>,
+    /// Whether the page ended because it had cost enough; there may be more rows behind it.
+    #[serde(default)]
+    pub bounded: bool,
     /// The cursor of the following page.
     pub next: Option<String>,
     /// `check_digits` where the CPF's do not hold.
@@ -55,6 +81,12 @@ pub struct Reply {
     pub retry_after_ms: Option<u64>,
     /// The replies of a batch.
     pub results: Option<Vec<Reply>>,
+    /// Of `verify`: whether there is a row with the CPF.
+    pub cpf: Option<bool>,
+    /// Of `verify`: how far the name agrees, `exact`, `words`, `fuzzy` or `no`.
+    pub nome: Option<String>,
+    /// Of `verify`: whether the birth day agrees.
+    pub nasc: Option<bool>,
 }
 
 impl Reply {
@@ -78,6 +110,12 @@ pub struct Hello {
     pub rows: u64,
     /// The table's columns, in their order.
     pub columns: Vec<String>,
+    /// The values of `match` that are answered; empty where the server is of before they were told.
+    #[serde(default)]
+    pub matches: Vec<String>,
+    /// What is filtered by, `sex` or `birth`, and the name of the column in `where`.
+    #[serde(default)]
+    pub filters: BTreeMap<String, String>,
     /// The limits that a client keeps to.
     pub limits: Limits,
 }
@@ -95,4 +133,19 @@ pub struct Limits {
     pub batch_rows: usize,
     /// Requests of one connection that wait for an answer.
     pub in_flight: usize,
+    /// Distinct words of a name that is asked for by `words` or `fuzzy`.
+    #[serde(default = "question_words")]
+    pub question_words: usize,
+    /// Milliseconds after which a question without `deadline_ms` is given up.
+    #[serde(default = "deadline_ms")]
+    pub deadline_ms: u32,
+}
+
+/// What a server of before this limit was told keeps to.
+fn question_words() -> usize {
+    QUESTION_WORDS_MAX
+}
+
+fn deadline_ms() -> u32 {
+    DEADLINE_MS_DEFAULT
 }

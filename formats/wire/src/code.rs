@@ -25,7 +25,7 @@ pub enum Code {
     Unauthorized,
     /// The key does not allow the operation.
     Forbidden,
-    /// The key's budget is used up.
+    /// What may be asked in a while is used up.
     BudgetExceeded,
     /// The queue of queries, or the table of connections, is full.
     Overloaded,
@@ -91,7 +91,7 @@ pub struct Fault {
     pub code: Code,
     /// English, for people who debug.
     pub message: Cow<'static, str>,
-    /// Milliseconds after which asking again makes sense; only with [`Code::Overloaded`].
+    /// Milliseconds after which asking again makes sense; only with [`Code::Overloaded`] and [`Code::BudgetExceeded`].
     pub retry_after_ms: Option<u32>,
 }
 
@@ -106,5 +106,11 @@ impl Fault {
     #[must_use]
     pub fn overloaded(message: &'static str, retry_after_ms: u32) -> Self {
         Self { code: Code::Overloaded, message: message.into(), retry_after_ms: Some(retry_after_ms) }
+    }
+
+    /// What this client may ask in a while is used up; there is room again after `retry_after_ms` milliseconds.
+    #[must_use]
+    pub fn budget_exceeded(message: &'static str, retry_after_ms: u32) -> Self {
+        Self { code: Code::BudgetExceeded, message: message.into(), retry_after_ms: Some(retry_after_ms) }
     }
 }

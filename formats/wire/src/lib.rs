@@ -7,6 +7,8 @@ pub mod limits;
 mod code;
 mod cursor;
 mod json;
+mod lookup;
+mod members;
 mod reply;
 mod request;
 
@@ -14,9 +16,13 @@ pub mod client;
 pub mod stats;
 
 pub use code::{Code, Fault};
-pub use cursor::{Cursor, CursorError};
-pub use reply::{Greeting, RowWriter, RowsWriter, write_batch, write_fault, write_greeting, write_pong, write_stats};
-pub use request::{Id, Item, Key, Lookup, Match, Operation, Request, decode};
+pub use cursor::{Cursor, CursorError, SearchPlace, Total};
+pub use lookup::{Filter, Key, Last, Lookup, Match, Spelling, Test};
+pub use reply::{
+    Agreement, Ending, Greeting, NameAgreement, RowWriter, RowsWriter, write_agreement, write_batch, write_fault,
+    write_greeting, write_pong, write_stats,
+};
+pub use request::{Claim, Id, Item, Operation, Request, decode};
 
 /// The version of the protocol that this codec speaks, as `hello` tells it.
 pub const PROTOCOL_VERSION: u32 = 1;

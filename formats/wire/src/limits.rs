@@ -32,3 +32,24 @@ pub const REPLY_BYTES_MAX: usize = 64 << 20;
 
 /// Requests of one connection that wait for an answer at most; at this number the connection is not read from until there is room.
 pub const IN_FLIGHT_MAX: usize = 64;
+
+/// Distinct words of a name that is asked for by `words` or `fuzzy`, or verified. No person has more, and each costs a search.
+pub const QUESTION_WORDS_MAX: usize = 16;
+
+/// Letters (Unicode scalars) of each word of a name that is asked for by `fuzzy`, or verified: an automaton grows with them.
+pub const FUZZY_LETTERS_MAX: usize = 64;
+
+/// Members of a `where`. There are two columns to filter by; more are room for those to come.
+pub const FILTERS_MAX: usize = 4;
+
+/// Milliseconds from the reading of a question's line to `deadline_exceeded` where it names no `deadline_ms`: nobody at a desk waits longer.
+pub const DEADLINE_MS_DEFAULT: u32 = 2000;
+
+/// The same of a batch, which has up to a thousand questions.
+pub const DEADLINE_MS_BATCH: u32 = 10_000;
+
+/// The longest `deadline_ms`.
+pub const DEADLINE_MS_MAX: u32 = 60_000;
+
+/// Postings that are touched to count an answer, and to look for a page of it. About ten milliseconds of work: a word of four million names is as good as no word.
+pub const POSTINGS_MAX: u64 = 4_194_304;

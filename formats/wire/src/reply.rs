@@ -9,7 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::PROTOCOL_VERSION;
 use crate::code::Fault;
-use crate::limits::{BATCH_ITEMS_MAX, BATCH_ROWS_MAX, IN_FLIGHT_MAX, LIMIT_MAX, LINE_BYTES_MAX};
+use crate::cursor::Total;
+use crate::limits::{
+    BATCH_ITEMS_MAX, BATCH_ROWS_MAX, DEADLINE_MS_DEFAULT, IN_FLIGHT_MAX, LIMIT_MAX, LINE_BYTES_MAX, QUESTION_WORDS_MAX,
+};
 use crate::request::Id;
 use crate::stats::Stats;
 
@@ -24,6 +27,77 @@ pub struct Greeting {
     pub rows: u64,
     /// The table's columns, in their order.
     pub columns: Vec<String>,
+    /// The values of `match` that this generation answers.
+    pub matches: Vec<&'static str>,
+    /// What it filters by, `sex` or `birth`, and the name of the column in `where`.
+    pub filters: Vec<(&'static str, String)>,
+}
+
+/// What stands behind the rows of a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending<'a> {
+    /// Rows of all pages.
+    pub total: Total,
+    /// The cursor of the following page.
+    pub next: Option<&'a str>,
+    /// Whether the check digits of the CPF asked for do not hold.
+    pub check_digits_warning: bool,
+    /// For `fuzzy`: the sum of the distances of each row.
+    pub distances: Option<&'a [u8]>,
+    /// Whether the page ended because it had cost enough.
+    pub bounded: bool,
+}
+
+/// The answer to `verify`. What was not asked is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreement {
+    /// Whether there is a row with the CPF.
+    pub cpf: bool,
+    /// How far its name agrees.
+    pub name: Option<NameAgreement>,
+    /// Whether its birth day agrees.
+    pub birth: Option<bool>,
+    /// Whether the check digits of the CPF do not hold.
+    pub check_digits_warning: bool,
+}
+
+/// How far two names agree, from the least to the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NameAgreement {
+    /// Not at all.
+    No,
+    /// As `fuzzy` finds, all words whole.
+    Fuzzy,
+    /// As `words` finds, all words whole.
+    Words,
+    /// The normalised names are equal.
+    Exact,
+}
+
+impl NameAgreement {
+    /// The text on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Fuzzy => "fuzzy",
+            Self::Words => "words",
+            Self::Exact => "exact",
+        }
+    }
+}
+
+/// Writes the answer to `verify`.
+pub fn write_agreement(out: &mut Vec<u8>, id: &Id, agreement: &Agreement) {
+    open_ok(out, id);
+    print(out, format_args!(",\"cpf\":{}", agreement.cpf));
+    if let Some(name) = agreement.name {
+        print(out, format_args!(",\"nome\":\"{}\"", name.as_str()));
+    }
+    if let Some(birth) = agreement.birth {
+        print(out, format_args!(",\"nasc\":{birth}"));
+    }
+    close(out, agreement.check_digits_warning);
 }
 
 /// Writes the answer to `ping`.
@@ -40,17 +114,21 @@ pub fn write_greeting(out: &mut Vec<u8>, id: &Id, greeting: &Greeting) {
     out.extend_from_slice(b",\"generation\":");
     string(out, &greeting.generation);
     print(out, format_args!(",\"rows\":{},\"columns\":[", greeting.rows));
-    for (i, column) in greeting.columns.iter().enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
+    separated(out, &greeting.columns, |out, column| string(out, column));
+    out.extend_from_slice(b"],\"matches\":[");
+    separated(out, &greeting.matches, |out, name| string(out, name));
+    out.extend_from_slice(b"],\"filters\":{");
+    separated(out, &greeting.filters, |out, (what, column)| {
+        string(out, what);
+        out.push(b':');
         string(out, column);
-    }
+    });
     print(
         out,
         format_args!(
-            "],\"limits\":{{\"line_bytes\":{LINE_BYTES_MAX},\"limit_max\":{LIMIT_MAX},\"batch_items\":{BATCH_ITEMS_MAX},\
-             \"batch_rows\":{BATCH_ROWS_MAX},\"in_flight\":{IN_FLIGHT_MAX}}}}}"
+            "}},\"limits\":{{\"line_bytes\":{LINE_BYTES_MAX},\"limit_max\":{LIMIT_MAX},\"batch_items\":{BATCH_ITEMS_MAX},\
+             \"batch_rows\":{BATCH_ROWS_MAX},\"in_flight\":{IN_FLIGHT_MAX},\"question_words\":{QUESTION_WORDS_MAX},\
+             \"deadline_ms\":{DEADLINE_MS_DEFAULT}}}}}"
         ),
     );
 }
@@ -118,17 +196,32 @@ impl<'a> RowsWriter<'a> {
 
     /// Ends the answer. `total` counts the rows of all pages, `next` is the cursor of the following one.
     pub fn finish(self, total: u64, next: Option<&str>, check_digits_warning: bool) {
-        self.out.extend_from_slice(b"],\"total\":");
+        let (distances, bounded) = (None, false);
+        self.finish_search(&Ending { total: Total::Exact(total), next, check_digits_warning, distances, bounded });
+    }
+
+    /// Ends the answer of a search, whose total may be known from below only.
+    pub fn finish_search(self, ending: &Ending<'_>) {
+        let (member, total): (&[u8], _) = match ending.total {
+            Total::Exact(total) => (b"],\"total\":", total),
+            Total::AtLeast(total) => (b"],\"total_at_least\":", total),
+        };
+        self.out.extend_from_slice(member);
         number(self.out, total);
         self.out.extend_from_slice(b",\"next\":");
-        match next {
+        match ending.next {
             Some(cursor) => string(self.out, cursor),
             None => self.out.extend_from_slice(b"null"),
         }
-        if check_digits_warning {
-            self.out.extend_from_slice(b",\"warning\":\"check_digits\"");
+        if let Some(distances) = ending.distances {
+            self.out.extend_from_slice(b",\"distances\":[");
+            separated(self.out, distances, |out, distance| number(out, *distance));
+            self.out.push(b']');
         }
-        self.out.push(b'}');
+        if ending.bounded {
+            self.out.extend_from_slice(b",\"bounded\":true");
+        }
+        close(self.out, ending.check_digits_warning);
     }
 }
 
@@ -230,6 +323,24 @@ fn open_ok(out: &mut Vec<u8>, id: &Id) {
     out.extend_from_slice(b"\"status\":\"ok\"");
 }
 
+/// Closes an answer to a question by CPF.
+fn close(out: &mut Vec<u8>, check_digits_warning: bool) {
+    if check_digits_warning {
+        out.extend_from_slice(b",\"warning\":\"check_digits\"");
+    }
+    out.push(b'}');
+}
+
+/// Writes `items` with commas between them.
+fn separated<T>(out: &mut Vec<u8>, items: &[T], write: impl Fn(&mut Vec<u8>, &T)) {
+    for (i, item) in items.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write(out, item);
+    }
+}
+
 fn string(out: &mut Vec<u8>, text: &str) {
     // Writing a string to memory cannot fail.
     let _ = serde_json::to_writer(out, text);
@@ -286,12 +397,16 @@ mod tests {
             generation: "g".to_owned(),
             rows: 3,
             columns: vec!["cpf".to_owned(), "no\"me".to_owned()],
+            matches: vec!["exact", "prefix"],
+            filters: vec![("sex", "se\"xo".to_owned()), ("birth", "nasc".to_owned())],
         };
         check(
             |out| write_greeting(out, &Id::Integer(4), &greeting),
             concat!(
                 r#"{"id":4,"status":"ok","protocol":1,"server":"balcao/0","generation":"g","rows":3,"columns":["cpf","no\"me"],"#,
-                r#""limits":{"line_bytes":65536,"limit_max":1000,"batch_items":1000,"batch_rows":10000,"in_flight":64}}"#
+                r#""matches":["exact","prefix"],"filters":{"sex":"se\"xo","birth":"nasc"},"#,
+                r#""limits":{"line_bytes":65536,"limit_max":1000,"batch_items":1000,"batch_rows":10000,"in_flight":64,"#,
+                r#""question_words":16,"deadline_ms":2000}}"#
             ),
         );
     }

@@ -2,16 +2,15 @@
 //!
 //! Whether anything is found, or whether a cursor fits, is not decided here.
 
-use balcao_record::{Cpf, normalize};
-use std::borrow::Cow;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use std::fmt;
+
+use balcao_record::{BirthDay, Cpf};
 
 use crate::code::{Code, Fault};
-use crate::cursor::Cursor;
-use crate::json::{self, Members, Value};
-use crate::limits::{
-    BATCH_ITEMS_MAX, CURSOR_BYTES_MAX, ID_INTEGER_MAX, ID_TEXT_BYTES_MAX, LIMIT_DEFAULT, LIMIT_MAX, LINE_BYTES_MAX,
-};
+use crate::json::{self, Value};
+use crate::limits::{BATCH_ITEMS_MAX, LINE_BYTES_MAX};
+use crate::lookup::{Key, Lookup, Match, Spelling};
+use crate::members::{self, Known, bad_request, text, within_words};
 
 /// The `id` of a request, echoed in its reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +31,14 @@ pub struct Request {
     pub id: Id,
     /// What is asked, or the error to answer with.
     pub operation: Result<Operation, Fault>,
+    /// Milliseconds from the reading of its line after which nobody waits for the answer any more, 1 to 60,000; by default the server's.
+    pub deadline_ms: Option<u32>,
+}
+
+impl Request {
+    fn refused(id: Id, fault: Fault) -> Self {
+        Self { id, operation: Err(fault), deadline_ms: None }
+    }
 }
 
 /// What a request asks for.
@@ -47,6 +54,28 @@ pub enum Operation {
     Lookup(Lookup),
     /// Several lookups at once.
     Batch(Vec<Item>),
+    /// Does what I hold of a person agree with the registry?
+    Verify(Claim),
+}
+
+/// What somebody holds of a person.
+#[derive(Clone, PartialEq)]
+pub struct Claim {
+    /// The person's CPF.
+    pub cpf: Cpf,
+    /// Normalised, not empty, within the limits of words of `fuzzy`.
+    pub name: Option<Box<str>>,
+    /// The birth day.
+    pub birth: Option<BirthDay>,
+    /// What counts as the same word of a name.
+    pub spelling: Spelling,
+}
+
+/// All of it is a person's data.
+impl fmt::Debug for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Claim(***)")
+    }
 }
 
 /// One item of a batch.
@@ -58,116 +87,28 @@ pub struct Item {
     pub lookup: Result<Lookup, Fault>,
 }
 
-/// A question for rows.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Lookup {
-    /// What the rows must carry.
-    pub key: Key,
-    /// Rows of a page, 1 to 1000.
-    pub limit: usize,
-    /// Where the page begins; at the beginning without one.
-    pub cursor: Option<Cursor>,
-}
-
-/// What the rows of an answer carry.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Key {
-    /// This CPF.
-    Cpf(Cpf),
-    /// A name that matches.
-    Name {
-        /// How.
-        r#match: Match,
-        /// Normalised, not empty.
-        name: Box<str>,
-    },
-}
-
-impl Key {
-    /// A hash that tells this question from another one, for cursors.
-    #[must_use]
-    pub fn fingerprint(&self) -> u64 {
-        let (kind, key) = match self {
-            Self::Cpf(cpf) => (0, &cpf.number().to_le_bytes()[..]),
-            Self::Name { r#match: Match::Exact, name } => (1, name.as_bytes()),
-            Self::Name { r#match: Match::Prefix, name } => (2, name.as_bytes()),
-        };
-        xxh3_64_with_seed(key, kind)
-    }
-}
-
-/// A key is a person's data: it never shows in a log by accident.
-impl std::fmt::Debug for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Cpf(_) => f.write_str("Cpf(***)"),
-            Self::Name { r#match, .. } => write!(f, "Name({match:?}, ***)"),
-        }
-    }
-}
-
-/// How a name is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Match {
-    /// The whole normalised name.
-    Exact,
-    /// Its beginning.
-    Prefix,
-}
-
 /// Reads a line, without its `\n`. A line that is no request at all comes back as one without `id` whose operation is the error.
 #[must_use]
 pub fn decode(line: &[u8]) -> Request {
     if line.len() > LINE_BYTES_MAX {
         let message = "a request line has at most 65536 bytes; split the batch";
-        return Request { id: Id::Absent, operation: Err(Fault::new(Code::LineTooLong, message)) };
+        return Request::refused(Id::Absent, Fault::new(Code::LineTooLong, message));
     }
     match json::parse(line) {
-        Ok(Value::Object(members)) => request(members),
-        Ok(_) => Request { id: Id::Absent, operation: Err(bad_request("a request is a JSON object")) },
-        Err(error) => Request { id: Id::Absent, operation: Err(Fault::new(Code::BadJson, error.to_string())) },
+        Ok(Value::Object(members)) => request(Known::of(members)),
+        Ok(_) => Request::refused(Id::Absent, bad_request("a request is a JSON object")),
+        Err(error) => Request::refused(Id::Absent, Fault::new(Code::BadJson, error.to_string())),
     }
 }
 
-/// The members that this version knows, each once, `null` as absent.
-#[derive(Default)]
-struct Known<'a> {
-    id: Option<Value<'a>>,
-    op: Option<Value<'a>>,
-    cpf: Option<Value<'a>>,
-    nome: Option<Value<'a>>,
-    r#match: Option<Value<'a>>,
-    limit: Option<Value<'a>>,
-    cursor: Option<Value<'a>>,
-    items: Option<Value<'a>>,
-}
-
-impl<'a> Known<'a> {
-    fn of(members: Members<'a>) -> Self {
-        let mut known = Self::default();
-        for (name, value) in members {
-            let place = match name.as_ref() {
-                "id" => &mut known.id,
-                "op" => &mut known.op,
-                "cpf" => &mut known.cpf,
-                "nome" => &mut known.nome,
-                "match" => &mut known.r#match,
-                "limit" => &mut known.limit,
-                "cursor" => &mut known.cursor,
-                "items" => &mut known.items,
-                _ => continue,
-            };
-            *place = Some(value).filter(|value| *value != Value::Null);
-        }
-        known
-    }
-}
-
-fn request(members: Members<'_>) -> Request {
-    let mut known = Known::of(members);
-    match id(known.id.take()) {
-        Ok(id) => Request { id, operation: operation(known) },
-        Err(fault) => Request { id: Id::Absent, operation: Err(fault) },
+fn request(mut known: Known<'_>) -> Request {
+    let id = match members::id(known.id.take()) {
+        Ok(id) => id,
+        Err(fault) => return Request::refused(Id::Absent, fault),
+    };
+    match members::deadline_ms(known.deadline_ms.as_ref()) {
+        Ok(deadline_ms) => Request { id, operation: operation(known), deadline_ms },
+        Err(fault) => Request::refused(id, fault),
     }
 }
 
@@ -178,7 +119,8 @@ fn operation(mut known: Known<'_>) -> Result<Operation, Fault> {
         Some("hello") => Ok(Operation::Hello),
         Some("stats") => Ok(Operation::Stats),
         Some("batch") => batch(known.items).map(Operation::Batch),
-        Some(_) => Err(bad_request("`op` is none of `hello`, `ping`, `stats` and `batch`")),
+        Some("verify") => claim(known).map(Operation::Verify),
+        Some(_) => Err(bad_request("`op` is none of `hello`, `ping`, `stats`, `batch` and `verify`")),
     }
 }
 
@@ -197,7 +139,7 @@ fn item(item: Value<'_>) -> Item {
         return Item { id: Id::Absent, lookup: Err(bad_request("an item of a batch is an object")) };
     };
     let mut known = Known::of(members);
-    match id(known.id.take()) {
+    match members::id(known.id.take()) {
         Err(fault) => Item { id: Id::Absent, lookup: Err(fault) },
         Ok(id) if known.op.is_some() => {
             Item { id, lookup: Err(bad_request("an item of a batch has no `op`: it asks by `cpf` or by `nome`")) }
@@ -207,93 +149,45 @@ fn item(item: Value<'_>) -> Item {
 }
 
 fn lookup(known: Known<'_>) -> Result<Lookup, Fault> {
-    let r#match = r#match(known.r#match)?;
-    let limit = limit(known.limit.as_ref())?;
-    let cursor = cursor(known.cursor)?;
+    let r#match = members::r#match(known.r#match, known.last, known.spelling)?;
+    let filters = members::filters(known.r#where)?;
+    let limit = members::limit(known.limit.as_ref())?;
+    let cursor = members::cursor(known.cursor)?;
     let key = match (known.cpf, known.nome) {
-        (Some(cpf), None) => Key::Cpf(self::cpf(&cpf)?),
-        (None, Some(nome)) => Key::Name { r#match, name: name(nome)? },
+        (Some(cpf), None) => Key::Cpf(members::cpf(&cpf)?),
+        (None, Some(nome)) => {
+            let name = members::name(nome)?;
+            match r#match {
+                Match::Exact | Match::Prefix => {}
+                Match::Words { .. } => within_words(&name, false)?,
+                Match::Fuzzy { .. } => within_words(&name, true)?,
+            }
+            Key::Name { r#match, name }
+        }
         (Some(_), Some(_)) => return Err(bad_request("send `cpf` or `nome`, not both")),
         (None, None) => return Err(bad_request("send `cpf`, `nome` or `op`")),
     };
-    Ok(Lookup { key, limit, cursor })
+    Ok(Lookup { key, filters, limit, cursor })
 }
 
-fn id(value: Option<Value<'_>>) -> Result<Id, Fault> {
-    let wrong = || bad_request("`id` is an integer within 2^53 or a text of at most 64 bytes");
-    match value {
-        None => Ok(Id::Absent),
-        Some(Value::Number(number)) => match number.parse::<i64>() {
-            Ok(id) if (-ID_INTEGER_MAX..=ID_INTEGER_MAX).contains(&id) => Ok(Id::Integer(id)),
-            _ => Err(wrong()),
-        },
-        Some(Value::Text(text)) if text.len() <= ID_TEXT_BYTES_MAX => Ok(Id::Text(text.into())),
-        Some(_) => Err(wrong()),
-    }
-}
-
-fn cpf(value: &Value<'_>) -> Result<Cpf, Fault> {
-    let parsed = match value {
-        Value::Text(text) => Cpf::parse(text),
-        Value::Number(number) => Cpf::parse_number(number),
-        _ => return Err(bad_request("`cpf` is a text or a number")),
+fn claim(known: Known<'_>) -> Result<Claim, Fault> {
+    let spelling = members::spelling(known.spelling)?;
+    let birth = members::day(known.nasc, "nasc")?;
+    let Some(cpf) = known.cpf else {
+        return Err(bad_request("to `verify`, send the `cpf` and what else you hold"));
     };
-    parsed.map_err(|error| Fault::new(Code::InvalidCpf, error.to_string()))
-}
-
-fn name(value: Value<'_>) -> Result<Box<str>, Fault> {
-    let Some(nome) = text(Some(value), "nome")? else {
-        return Err(bad_request("`nome` is a text"));
-    };
-    let name = normalize(&nome);
-    if name.is_empty() {
-        return Err(Fault::new(Code::InvalidName, balcao_record::NameError.to_string()));
+    let cpf = members::cpf(&cpf)?;
+    let name = known.nome.map(members::name).transpose()?;
+    if let Some(name) = &name {
+        within_words(name, true)?;
     }
-    Ok(name.into())
-}
-
-fn r#match(value: Option<Value<'_>>) -> Result<Match, Fault> {
-    match text(value, "match")?.as_deref() {
-        None | Some("prefix") => Ok(Match::Prefix),
-        Some("exact") => Ok(Match::Exact),
-        Some(_) => Err(bad_request("`match` is none of `exact` and `prefix`")),
-    }
-}
-
-fn limit(value: Option<&Value<'_>>) -> Result<usize, Fault> {
-    let wrong = || bad_request("`limit` is an integer from 1 to 1000");
-    match value {
-        None => Ok(LIMIT_DEFAULT),
-        Some(Value::Number(number)) => {
-            number.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit)).ok_or_else(wrong)
-        }
-        Some(_) => Err(wrong()),
-    }
-}
-
-fn cursor(value: Option<Value<'_>>) -> Result<Option<Cursor>, Fault> {
-    let Some(text) = text(value, "cursor")? else { return Ok(None) };
-    if text.len() > CURSOR_BYTES_MAX {
-        return Err(bad_request("a cursor has at most 512 bytes"));
-    }
-    Cursor::decode(&text).map(Some).map_err(|error| bad_request(error.to_string()))
-}
-
-fn text<'a>(value: Option<Value<'a>>, member: &str) -> Result<Option<Cow<'a, str>>, Fault> {
-    match value {
-        None => Ok(None),
-        Some(Value::Text(text)) => Ok(Some(text)),
-        Some(_) => Err(bad_request(format!("`{member}` is a text"))),
-    }
-}
-
-fn bad_request(message: impl Into<Cow<'static, str>>) -> Fault {
-    Fault::new(Code::BadRequest, message)
+    Ok(Claim { cpf, name, birth, spelling })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::ID_INTEGER_MAX;
     use proptest::prelude::*;
 
     /// The code of the error, or `ok` with what was understood.
@@ -338,8 +232,7 @@ mod tests {
             r#"{"cpf":true}"#,
             r#"{"cpf":["191"]}"#,
             r#"{"nome":1}"#,
-            r#"{"nome":"ANA","match":"words"}"#,
-            r#"{"nome":"ANA","match":"fuzzy"}"#,
+            r#"{"nome":"ANA","match":"word"}"#,
             r#"{"nome":"ANA","match":1}"#,
             r#"{"nome":"ANA","limit":0}"#,
             r#"{"nome":"ANA","limit":1001}"#,

@@ -224,7 +224,15 @@ fn column(header: &ByteRecord, name: &str) -> Result<Option<usize>> {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { line_bytes: 200, limit_max: 1000, batch_items: 3, batch_rows: 10, in_flight: 4 };
+    const LIMITS: Limits = Limits {
+        line_bytes: 200,
+        limit_max: 1000,
+        batch_items: 3,
+        batch_rows: 10,
+        in_flight: 4,
+        question_words: 16,
+        deadline_ms: 2000,
+    };
 
     fn open(text: &[u8]) -> Result<Input<&[u8]>> {
         Input::open(text, Name::Exact)

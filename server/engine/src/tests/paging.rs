@@ -125,7 +125,7 @@ fn places_beyond_the_answer() {
     let line = r#"{"nome":"ANA","limit":1}"#;
     let Ok(Operation::Lookup(lookup)) = decode(line.as_bytes()).operation else { panic!("a lookup") };
     let first = Cursor::decode(&next(&desk, line)).unwrap();
-    assert_eq!((first.position, first.question), (1, lookup.key.fingerprint()));
+    assert_eq!((first.position, first.question), (1, lookup.fingerprint()));
     let ask = |position: u64| -> Value {
         let cursor = Cursor { position, ..first }.encode();
         super::plain(desk.ask(&format!(r#"{{"nome":"ANA","limit":1000,"cursor":"{cursor}"}}"#)))

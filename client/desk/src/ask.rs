@@ -12,7 +12,7 @@ use crate::show::{Show, What};
 
 /// Asks for each CPF; whether every one was answered.
 pub(crate) fn cpf(client: &mut Client, args: &Cpf, form: Form, interrupt: &Interrupt) -> Result<bool> {
-    let hello = client.hello().map_err(|error| interrupt.or(error))?;
+    let hello = client.hello()?;
     let limit = page_rows(&hello, args.paging);
     let what = What { all: args.paging.all, form, counts: false, distances: false };
     let mut show = Show::new(what, hello.columns, interrupt);
@@ -30,13 +30,13 @@ pub(crate) fn cpf(client: &mut Client, args: &Cpf, form: Form, interrupt: &Inter
         {
             sent.push_back(match client.send(question) {
                 Err(Error::QuestionTooLong { bytes, limit }) => Err(Error::QuestionTooLong { bytes, limit }),
-                sent => Ok(sent.map_err(|error| interrupt.or(error))?),
+                sent => Ok(sent?),
             });
         }
         show.place((questions.len() > 1).then_some(n + 1));
         match sent.pop_front() {
             Some(Ok(id)) => {
-                let received = client.receive_id(id).map_err(|error| interrupt.or(error))?;
+                let received = client.receive_id(id)?;
                 show.answer(client, question, received)?;
             }
             Some(Err(error)) => show.failed(&error),
@@ -48,7 +48,7 @@ pub(crate) fn cpf(client: &mut Client, args: &Cpf, form: Form, interrupt: &Inter
 
 /// Asks for a name; whether it was answered.
 pub(crate) fn nome(client: &mut Client, args: &Nome, form: Form, interrupt: &Interrupt) -> Result<bool> {
-    let hello = client.hello().map_err(|error| interrupt.or(error))?;
+    let hello = client.hello()?;
     let filters = filters(args, &hello)?;
     let question = Question {
         last: args.last.map(Into::into),
@@ -60,7 +60,7 @@ pub(crate) fn nome(client: &mut Client, args: &Nome, form: Form, interrupt: &Int
     let what = What { all: args.paging.all, form, counts: true, distances: args.how.has_distances() };
     let mut show = Show::new(what, hello.columns, interrupt);
     show.begin()?;
-    let received = client.ask(&question).map_err(|error| interrupt.or(error))?;
+    let received = client.ask(&question)?;
     show.answer(client, &question, received)?;
     Ok(!show.has_failed())
 }
@@ -86,10 +86,8 @@ fn filters(args: &Nome, hello: &Hello) -> Result<Option<Value>> {
         filters.insert(column("sex", "--sex")?, Value::from(sex.as_str()));
     }
     let days = [("from", &args.born_from), ("to", &args.born_to)];
-    let range: Map<String, Value> = days
-        .into_iter()
-        .filter_map(|(end, day)| Some((end.to_owned(), Value::from(day.as_deref()?))))
-        .collect();
+    let range: Map<String, Value> =
+        days.into_iter().filter_map(|(end, day)| Some((end.to_owned(), Value::from(day.as_deref()?)))).collect();
     if !range.is_empty() {
         filters.insert(column("birth", "--born-from and --born-to")?, Value::Object(range));
     }

@@ -2,8 +2,10 @@
 //! wakes up, and leaves it to the run to end on a whole line; where the run cannot, it is ended.
 
 use std::fmt;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use balcao_client::{Client, Stopper};
@@ -11,7 +13,10 @@ use balcao_client::{Client, Stopper};
 /// How long a run has to end on a whole line: enough for a page to be written, and no time for somebody who waits. It is used up only where
 /// whoever reads our output does not.
 #[cfg(unix)]
-const GRACE: std::time::Duration = std::time::Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How long a wait does not look whether an end is wanted: too short for somebody to notice.
+const STEP: Duration = Duration::from_millis(50);
 
 /// What an interrupted run ends with; the exit code is that of a program which the signal ended.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +43,8 @@ pub(crate) struct Interrupt {
     /// The signal that came; 0 while none did.
     signal: Arc<AtomicI32>,
     stoppers: Arc<Mutex<Vec<Stopper>>>,
+    /// The run ends by itself, however long that takes.
+    is_held: Arc<AtomicBool>,
 }
 
 impl Interrupt {
@@ -61,10 +68,14 @@ impl Interrupt {
         let listen = move || {
             let Some(signal) = signals.forever().next() else { return };
             interrupt.raise(signal);
-            std::thread::sleep(GRACE);
+            thread::sleep(GRACE);
+            if interrupt.is_held.load(Ordering::SeqCst) {
+                // A second one is meant.
+                signals.forever().next();
+            }
             std::process::exit(Interrupted(signal).exit_code().into());
         };
-        std::thread::Builder::new().name("signals".to_owned()).spawn(listen).context(advice)?;
+        thread::Builder::new().name("signals".to_owned()).spawn(listen).context(advice)?;
         Ok(())
     }
 
@@ -84,16 +95,29 @@ impl Interrupt {
         self.check()
     }
 
+    /// Lets the run take the time that it needs for its end: it looks often enough whether one is wanted. A second signal ends it all the same.
+    pub(crate) fn hold(&self) {
+        self.is_held.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits so long, or until the user wants an end.
+    pub(crate) fn sleep(&self, wait: Duration) -> Result<()> {
+        let end = Instant::now() + wait;
+        loop {
+            self.check()?;
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            thread::sleep(left.min(STEP));
+        }
+    }
+
     /// An error once the user wants an end.
     pub(crate) fn check(&self) -> Result<()> {
         match self.signal.load(Ordering::SeqCst) {
             0 => Ok(()),
             signal => Err(Interrupted(signal).into()),
         }
-    }
-
-    /// What a failure really was: the shut connection is only how an interrupt shows.
-    pub(crate) fn or(&self, error: impl Into<anyhow::Error>) -> anyhow::Error {
-        self.check().err().unwrap_or_else(|| error.into())
     }
 }

@@ -101,8 +101,11 @@ mod tests {
         assert_eq!(String::from_utf8(out).unwrap(), expected);
         assert!(sheet.bytes().is_empty());
         // What other readers make of it.
-        let mut reader =
-            csv::ReaderBuilder::new().has_headers(false).flexible(true).delimiter(separator).from_reader(expected.as_bytes());
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .delimiter(separator)
+            .from_reader(expected.as_bytes());
         let read: Vec<Vec<String>> =
             reader.records().map(|line| line.unwrap().iter().map(str::to_owned).collect()).collect();
         assert_eq!(read, lines);
@@ -111,7 +114,11 @@ mod tests {
     #[test]
     fn cells_are_quoted_where_they_must() {
         check(b',', &[&["a", "b c", ""], &["", "", ""]], "a,b c,\n,,\n");
-        check(b';', &[&["a;b", "a,b", "\"", "x\"\"y", "\n", "a\rb"]], "\"a;b\";a,b;\"\"\"\";\"x\"\"\"\"y\";\"\n\";\"a\rb\"\n");
+        check(
+            b';',
+            &[&["a;b", "a,b", "\"", "x\"\"y", "\n", "a\rb"]],
+            "\"a;b\";a,b;\"\"\"\";\"x\"\"\"\"y\";\"\n\";\"a\rb\"\n",
+        );
         check(b'\t', &[&[""], &["é\t"], &["=1+1"]], "\"\"\n\"é\t\"\n=1+1\n");
     }
 }

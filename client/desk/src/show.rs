@@ -202,7 +202,7 @@ impl<'a> Show<'a> {
     /// rest does.
     fn refused(&mut self, error: Error, shown: u64) -> Result<()> {
         let Some(refusal) = error.refusal() else {
-            let error = self.interrupt.or(error);
+            let error = anyhow::Error::from(error);
             return Err(if shown > 0 { error.context(broken_off(shown)) } else { error });
         };
         if self.what.form == Form::Json {

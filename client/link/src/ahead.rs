@@ -2,6 +2,7 @@
 //! its reader writes. Never more than two pages are under way.
 
 use balcao_wire::client::Question;
+use balcao_wire::limits::LIMIT_DEFAULT;
 
 use crate::client::Client;
 use crate::error::Error;
@@ -55,7 +56,7 @@ impl<'a> Ahead<'a> {
                     if error.code() == Some("deadline_exceeded") && retries_left > 0 && self.client.is_open() =>
                 {
                     retries_left -= 1;
-                    self.question.limit = self.question.limit.map(|limit| (limit / 2).max(1));
+                    self.question.limit = Some((self.question.limit.unwrap_or(LIMIT_DEFAULT) / 2).max(1));
                     if let Err(error) = self.send() {
                         return Some(Err(error));
                     }

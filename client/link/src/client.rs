@@ -398,6 +398,12 @@ impl Client {
         }
     }
 
+    /// The error for a reply that is none to what was asked; `reason` has no data in it.
+    #[must_use]
+    pub fn unlike(&self, reason: &'static str) -> Error {
+        Error::not_balcao(self.address(), reason)
+    }
+
     /// Whether a reply is no error.
     ///
     /// # Errors

@@ -28,6 +28,9 @@ const BIRTH_MASK: u32 = (1 << BIRTH_BITS) - 1;
 /// Bytes that are packed before they go to the file.
 const DRAIN_BYTES: usize = 64 * 1024;
 
+/// Bytes of a body beside the rows.
+const FRAME_BYTES: u64 = (HEADER_BYTES + PADDING) as u64;
+
 /// Rows that are read at once where many are: their bytes are whole for any width.
 const STEP_ROWS: u64 = 4096;
 
@@ -198,7 +201,9 @@ impl Filters {
         for (number, (entry, &count)) in (0..).zip(entry.files.iter().zip(counts)) {
             let file = SealedFile::open(folder, entry, Kind::Filters, number)?;
             let &[found, found_width, ..] = file.parameters();
-            if (found, found_width) != (count, width.into()) {
+            // As long as it must be: no place of a row overflows or lies beyond the end.
+            let bytes = bits::bytes_of(count, width).and_then(|bytes| bytes.checked_add(FRAME_BYTES));
+            if (found, found_width, bytes) != (count, width.into(), Some(file.body_bytes())) || width == 0 {
                 let what = format!("{found} rows of {found_width} bits, expected {count} of {width}");
                 return Err(file.damaged(0, what));
             }
@@ -264,6 +269,20 @@ impl Filters {
                 at += self.width as usize;
             }
             rank += count;
+        }
+        Ok(())
+    }
+
+    /// Whether all is zero behind the last row, as it was written: for `verify`.
+    pub(crate) fn check_padding(&self) -> Result<()> {
+        for FilterShard { count, file, .. } in &self.shards {
+            let bits = count * u64::from(self.width);
+            let at = HEADER_BYTES as u64 + bits / 8;
+            let tail = file.bytes(at..file.body_bytes())?;
+            let (first, rest) = tail.split_first().unwrap_or((&0, &[]));
+            if first >> (bits % 8) != 0 || rest.iter().any(|&byte| byte != 0) {
+                return Err(file.damaged(at, "what stands behind the last row is not zero"));
+            }
         }
         Ok(())
     }

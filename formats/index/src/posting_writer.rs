@@ -4,7 +4,6 @@
 
 use std::path::Path;
 
-use balcao_record::spelling_key;
 use bitpacking::{BitPacker, BitPacker4x};
 use fst::Streamer;
 use fst::raw::{Builder, Fst};
@@ -15,7 +14,7 @@ use crate::postings::{BLOCK_POSTINGS, UNIT_BYTES};
 use crate::sealed::{Kind, PARAMETERS, SealedWriter};
 use crate::storage::Storage;
 use crate::varint;
-use crate::word_index::{SPELLED_SEPARATOR, WORD_INDEX_FILE};
+use crate::word_index::{WORD_INDEX_FILE, spelled_key};
 
 /// What stands before the first rank of a list: one more than this is 0.
 const BEFORE_ALL: u32 = u32::MAX;
@@ -65,9 +64,11 @@ impl WordIndexWriter {
     /// Begins the list of `word`. Words ascend by their bytes, each once; each has a rank at least.
     ///
     /// # Errors
-    /// [`IndexError::Io`]; [`IndexError::Order`] for a word that is not above the one before, or where the one before has no rank.
+    /// [`IndexError::Io`]; [`IndexError::Order`] for a word that is not above the one before, or no UTF-8, or where the one before has no rank.
     pub fn begin_word(&mut self, word: &[u8]) -> Result<()> {
         self.end_word()?;
+        // Only a text has a spelling class.
+        str::from_utf8(word).map_err(|_| out_of_order())?;
         self.words.insert(word, self.file.position()).map_err(|_| out_of_order())?;
         self.count += 1;
         self.is_begun = true;
@@ -135,14 +136,9 @@ fn spelled_fst(words: &[u8]) -> Result<Vec<u8>> {
     loop {
         let mut keys = SmallestKeys::new(SPELLED_BYTES_MAX);
         let mut stream = words.stream();
-        let mut key = Vec::new();
         while let Some((word, list)) = stream.next() {
-            // Words are normalised texts. One that is not has no class, and is found by its bytes alone.
-            let Ok(text) = str::from_utf8(word) else { continue };
-            key.clear();
-            key.extend_from_slice(spelling_key(text).as_bytes());
-            key.push(SPELLED_SEPARATOR);
-            key.extend_from_slice(word);
+            // Every word was a text when it came.
+            let Some(key) = spelled_key(word) else { continue };
             if above.as_ref().is_none_or(|above| key > *above) {
                 keys.push(&key, list.value());
             }

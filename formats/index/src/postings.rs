@@ -105,9 +105,21 @@ impl<'a> Postings<'a> {
         }
     }
 
-    /// Where the list begins in the file.
-    pub(crate) fn place(&self) -> u64 {
-        self.at
+    /// Reads the whole list, rank after rank: where it begins and ends in the file. For `verify`.
+    pub(crate) fn check(&self, mut visit: impl FnMut(u32)) -> Result<Range<u64>> {
+        let mut cursor = self.cursor();
+        let (mut count, mut least) = (0, 0);
+        while let Some(rank) = cursor.seek(least)? {
+            visit(rank);
+            count += 1;
+            // Ranks end below the greatest number.
+            least = rank.saturating_add(1);
+        }
+        if count != self.count {
+            return Err(self.lists.file.damaged(self.at, format!("{count} ranks in a list of {}", self.count)));
+        }
+        let rest_bytes = cursor.rest_end().unwrap_or(self.rest_at);
+        Ok(self.at..rest_bytes)
     }
 
     fn rest_count(&self) -> u32 {
@@ -227,7 +239,7 @@ impl PostingCursor<'_> {
     }
 
     /// Sets bit `r - window.start` of `bits` for each rank `r` of the list in `window`; bits beyond the end of `bits` are not set. Windows must not
-    /// descend from call to call, nor begin below a rank that was sought.
+    /// descend from call to call, nor begin below a rank that was sought; a rank may not be sought below the end of a window that was marked.
     ///
     /// # Errors
     /// [`IndexError::Damaged`]; bits may have been set then.
@@ -271,6 +283,13 @@ impl PostingCursor<'_> {
     #[must_use]
     pub fn touched(&self) -> u64 {
         self.touched
+    }
+
+    /// Where what was read of the ranks behind the blocks ends in the file, once they were opened.
+    fn rest_end(&self) -> Option<u64> {
+        let Postings { lists, rest_at, .. } = self.list;
+        let bytes = (GAP_BYTES_MAX * u64::from(self.list.rest_count())).min(lists.end - rest_at);
+        (self.list.rest_count() > 0).then(|| rest_at + bytes - self.rest.len() as u64)
     }
 
     /// Goes on to the first block whose last rank is at or above `rank`; `None` where none is.

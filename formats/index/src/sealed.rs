@@ -181,6 +181,11 @@ impl SealedFile {
         &self.parameters
     }
 
+    /// Bytes of the body, the header included.
+    pub(crate) fn body_bytes(&self) -> u64 {
+        self.body_bytes as u64
+    }
+
     /// Bytes `range` of the body, their pages checked.
     pub(crate) fn bytes(&self, range: Range<u64>) -> Result<&[u8]> {
         let range = range.start as usize..range.end as usize;

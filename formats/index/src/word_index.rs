@@ -6,11 +6,13 @@
 //! `fst` believes its bytes: they are handed in only after their checksums held.
 
 use std::fmt;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
+use balcao_record::spelling_key;
 use fst::raw::{Fst, Stream};
 use fst::{IntoStreamer, Streamer};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::Result;
 use crate::manifest::FileEntry;
@@ -71,6 +73,12 @@ impl WordIndex {
     #[must_use]
     pub fn postings(&self) -> u64 {
         self.postings
+    }
+
+    /// Bytes of the lists, of the words and of the spelling classes.
+    #[must_use]
+    pub fn sizes(&self) -> [u64; 3] {
+        [self.lists.end - HEADER_BYTES as u64, self.words.size() as u64, self.spelled.size() as u64]
     }
 
     /// The ranks of a word; `None` where no name has it.
@@ -161,9 +169,87 @@ impl WordIndex {
         Ok(())
     }
 
+    /// Reads every list, and finds each word by its spelling class: for `verify`, which compares the tallies with the names.
+    pub(crate) fn check(&self, mut give: impl FnMut(&[u8], Tally)) -> Result<()> {
+        let file = &self.lists.file;
+        for (fst, what) in [(&self.words, "the words"), (&self.spelled, "the spelling classes")] {
+            fst.verify().map_err(|error| file.damaged(self.lists.end, format!("{what}: {error}")))?;
+        }
+        let mut place = HEADER_BYTES as u64;
+        let mut stream = self.words.stream();
+        while let Some((word, at)) = stream.next() {
+            // One list behind the other: none is left out, and none serves two words.
+            if at.value() != place {
+                return Err(file.damaged(place, "a list that no word leads to"));
+            }
+            let mut tally = Tally { place, ..Tally::default() };
+            place = self.lists.list(place)?.check(|rank| tally.add(rank.into()))?.end;
+            if self.spelled.get(spelled_key(word).unwrap_or_default()) != Some(at) {
+                return Err(file.damaged(tally.place, "a word that its spelling class does not lead to"));
+            }
+            give(word, tally);
+        }
+        if place != self.lists.end || self.spelled.len() != self.words.len() {
+            return Err(file.damaged(place, "bytes or spellings that belong to no word"));
+        }
+        Ok(())
+    }
+
     pub(crate) fn file(&self) -> &SealedFile {
         &self.lists.file
     }
+}
+
+/// The key of a word in the second `fst`; `None` for what is no text.
+pub(crate) fn spelled_key(word: &[u8]) -> Option<Vec<u8>> {
+    let mut key = spelling_key(str::from_utf8(word).ok()?).into_bytes();
+    key.push(SPELLED_SEPARATOR);
+    key.extend_from_slice(word);
+    Some(key)
+}
+
+/// The ranks of a list, counted and summed up; those of the names are taken off again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    /// Where the list begins.
+    pub(crate) place: u64,
+    /// How many ranks it has.
+    pub(crate) ranks: u64,
+    taken: u64,
+    sum: u64,
+    /// One above the last rank that was taken: a name may have a word twice.
+    next: u64,
+}
+
+impl Tally {
+    fn add(&mut self, rank: u64) {
+        self.ranks += 1;
+        self.sum = self.sum.wrapping_add(mixed(rank));
+    }
+
+    /// Takes off the ranks of a name with this word, once, however often it has it. Names come in their order; `false` where there are more ranks than
+    /// the list has.
+    pub(crate) fn take(&mut self, ranks: &Range<u64>) -> bool {
+        if self.next < ranks.end {
+            self.next = ranks.end;
+            self.taken = self.taken.saturating_add(ranks.end - ranks.start);
+            if self.taken > self.ranks {
+                return false;
+            }
+            self.sum = ranks.clone().fold(self.sum, |sum, rank| sum.wrapping_sub(mixed(rank)));
+        }
+        true
+    }
+
+    /// Whether all that the list has was taken, and nothing else.
+    pub(crate) fn is_done(&self) -> bool {
+        self.taken == self.ranks && self.sum == 0
+    }
+}
+
+/// A rank, scattered over 64 bits, so that no other ranks have the same sum but by chance.
+fn mixed(rank: u64) -> u64 {
+    xxh3_64(&rank.to_le_bytes())
 }
 
 #[cfg(test)]

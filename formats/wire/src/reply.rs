@@ -389,6 +389,10 @@ mod tests {
             r#"{"status":"error","code":"overloaded","message":"full","retry_after_ms":250}"#,
         );
         check(
+            |out| write_fault(out, &Id::Integer(2), &Fault::budget_exceeded("slower", 1000)),
+            r#"{"id":2,"status":"error","code":"budget_exceeded","message":"slower","retry_after_ms":1000}"#,
+        );
+        check(
             |out| write_batch(out, &Id::Integer(6), br#"{"status":"ok"},{"status":"ok"}"#),
             r#"{"id":6,"status":"ok","results":[{"status":"ok"},{"status":"ok"}]}"#,
         );
@@ -447,5 +451,50 @@ mod tests {
             |out| RowsWriter::begin(out, &Id::Absent).finish(0, None, false),
             r#"{"status":"ok","rows":[],"total":0,"next":null}"#,
         );
+    }
+
+    #[test]
+    fn endings_of_searches() {
+        let ending = Ending {
+            total: Total::AtLeast(7),
+            next: Some("abc"),
+            check_digits_warning: false,
+            distances: None,
+            bounded: true,
+        };
+        check(
+            |out| RowsWriter::begin(out, &Id::Integer(1)).finish_search(&ending),
+            r#"{"id":1,"status":"ok","rows":[],"total_at_least":7,"next":"abc","bounded":true}"#,
+        );
+        let ending = Ending { total: Total::Exact(2), next: None, distances: Some(&[0, 32]), bounded: false, ..ending };
+        check(
+            |out| {
+                let mut rows = RowsWriter::begin(out, &Id::Absent);
+                rows.row().finish();
+                rows.row().finish();
+                rows.finish_search(&ending);
+            },
+            r#"{"status":"ok","rows":[{},{}],"total":2,"next":null,"distances":[0,32]}"#,
+        );
+        let ending = Ending { total: Total::Exact(0), check_digits_warning: true, distances: Some(&[]), ..ending };
+        check(
+            |out| RowsWriter::begin(out, &Id::Absent).finish_search(&ending),
+            r#"{"status":"ok","rows":[],"total":0,"next":null,"distances":[],"warning":"check_digits"}"#,
+        );
+    }
+
+    #[test]
+    fn agreements() {
+        let none = Agreement { cpf: false, name: None, birth: None, check_digits_warning: false };
+        check(|out| write_agreement(out, &Id::Absent, &none), r#"{"status":"ok","cpf":false}"#);
+        let all =
+            Agreement { cpf: true, name: Some(NameAgreement::Words), birth: Some(false), check_digits_warning: true };
+        check(
+            |out| write_agreement(out, &Id::Integer(7), &all),
+            r#"{"id":7,"status":"ok","cpf":true,"nome":"words","nasc":false,"warning":"check_digits"}"#,
+        );
+        let grades = [NameAgreement::No, NameAgreement::Fuzzy, NameAgreement::Words, NameAgreement::Exact];
+        assert!(grades.is_sorted());
+        assert_eq!(grades.map(NameAgreement::as_str), ["no", "fuzzy", "words", "exact"]);
     }
 }

@@ -7,9 +7,11 @@ mod order;
 mod pager;
 mod pages;
 mod paging;
+mod searches;
 mod stale;
 mod tables;
 mod values;
+mod worded;
 
 use std::path::PathBuf;
 
@@ -42,13 +44,31 @@ impl Desk {
     }
 
     fn with(sql: &str, table: &str, cpf_column: &str, name_column: &str) -> Self {
+        Self::sharded(sql, table, cpf_column, name_column, 3)
+    }
+
+    /// With words and filters.
+    fn searchable(sql: &str) -> Self {
+        let mut desk = Self::sharded(sql, "cpf", "cpf", "nome", 1);
+        worded::add_words(&desk.db(), &desk.index());
+        desk.snapshot = desk.reopen().unwrap();
+        desk
+    }
+
+    fn sharded(sql: &str, table: &str, cpf_column: &str, name_column: &str, shards: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let db = folder.path().join("basecpf.db");
         Connection::open(&db).unwrap().execute_batch(sql).unwrap();
         let table = TableName { table: table.into(), cpf_column: cpf_column.into(), name_column: name_column.into() };
         let index = folder.path().join("index");
-        let plan =
-            BuildPlan { db: db.clone(), index, table, shards: 3.try_into().ok(), memory: MEMORY_MIN, cluster: false };
+        let plan = BuildPlan {
+            db: db.clone(),
+            index,
+            table,
+            shards: shards.try_into().ok(),
+            memory: MEMORY_MIN,
+            cluster: false,
+        };
         build(&plan, &Silent).unwrap();
         let snapshot = Snapshot::open(&db, &plan.index).unwrap();
         Self { folder, table: plan.table, snapshot }

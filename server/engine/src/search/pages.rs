@@ -31,7 +31,7 @@ pub(crate) struct Page {
     pub(crate) total: Total,
     /// Level and rank at which the next page begins.
     pub(crate) next: Option<(u8, u64)>,
-    /// The page ends where its work was spent, not where it is full.
+    /// The page is not full, and ends where its work was spent.
     pub(crate) bounded: bool,
 }
 
@@ -69,8 +69,9 @@ impl Finds {
             Some(Total::Exact(total)) => Total::Exact(total),
             Some(Total::AtLeast(total)) => Total::AtLeast(total.max(known)),
         };
+        let bounded = self.cut.is_some() && self.rows.len() < limit;
         let (levels, ranks) = self.rows.into_iter().unzip();
-        Page { ranks, levels, total, next: next.or(self.cut), bounded: next.is_none() && self.cut.is_some() }
+        Page { ranks, levels, total, next: next.or(self.cut), bounded }
     }
 }
 

@@ -1,0 +1,1 @@
+//! What is asked wrongly, or at the edge of what is answered.

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use balcao_engine::Snapshot;
-use balcao_indexer::{BuildPlan, MEMORY_MIN, Silent, build};
+use balcao_indexer::{BuildPlan, MEMORY_MIN, SearchPlan, Silent, build};
 use balcao_registry::TableName;
 use balcao_wire::decode;
 use balcao_wire::limits::{DEPTH_MAX, LINE_BYTES_MAX};
@@ -117,7 +117,15 @@ fn a_session_fits_half_its_stack() {
     write_registry(&db);
     let table = TableName { table: "cpf".into(), cpf_column: "cpf".into(), name_column: "nome".into() };
     build(
-        &BuildPlan { db: db.clone(), index: index.clone(), table, shards: None, memory: MEMORY_MIN, cluster: false },
+        &BuildPlan {
+            db: db.clone(),
+            index: index.clone(),
+            table,
+            shards: None,
+            memory: MEMORY_MIN,
+            cluster: false,
+            search: SearchPlan::default(),
+        },
         &Silent,
     )
     .unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use balcao_engine::Snapshot;
-use balcao_indexer::{BuildPlan, MEMORY_MIN, Silent, build};
+use balcao_indexer::{BuildPlan, MEMORY_MIN, SearchPlan, Silent, build};
 use balcao_registry::TableName;
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -19,7 +19,15 @@ pub(crate) fn open() -> (TempDir, Arc<House>) {
     Connection::open(&db).unwrap().execute_batch(sql).unwrap();
     let table = TableName { table: "cpf".into(), cpf_column: "cpf".into(), name_column: "nome".into() };
     build(
-        &BuildPlan { db: db.clone(), index: index.clone(), table, shards: None, memory: MEMORY_MIN, cluster: false },
+        &BuildPlan {
+            db: db.clone(),
+            index: index.clone(),
+            table,
+            shards: None,
+            memory: MEMORY_MIN,
+            cluster: false,
+            search: SearchPlan::default(),
+        },
         &Silent,
     )
     .unwrap();

@@ -14,7 +14,7 @@ use rusqlite::ErrorCode;
 
 use crate::quota::Quota;
 use crate::rows::RowStore;
-use crate::search::{Bounds, FilterPlaces};
+use crate::search::{Bounds, FilterPlaces, late};
 
 /// The values of `match` that need no word index.
 const PLAIN_MATCHES: &[&str] = &["exact", "prefix"];
@@ -303,6 +303,7 @@ impl Snapshot {
                 Err(fault) => refuse(out, id, &fault),
             },
             Ok(Operation::Lookup(lookup)) => match self.plan(lookup) {
+                Ok(_) if !goes_on() => refuse(out, id, &late()),
                 Ok(plan) => self.write_page(&plan, id, out),
                 Err(fault) => refuse(out, id, &fault),
             },

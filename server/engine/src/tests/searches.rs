@@ -67,7 +67,7 @@ fn desk(rows: u32, seed: u64) -> Desk {
             sql += &format!("UPDATE cpf SET nome = '{}' WHERE n = {rowid};", words.join(" "));
         }
     }
-    Desk::searchable(&sql)
+    Desk::of(&sql)
 }
 
 /// Asks page by page to the end: the rows' numbers and distances, and the totals.

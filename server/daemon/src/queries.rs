@@ -52,6 +52,11 @@ impl Lane {
     /// How many there are.
     pub(crate) const COUNT: usize = Self::ALL.len();
 
+    /// Where a short page goes that is not answered in the session.
+    pub(crate) fn of_rows(rows: usize) -> Self {
+        if rows <= 1 { Self::Single } else { Self::Short }
+    }
+
     /// As its threads and its figures are called.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -185,7 +190,7 @@ impl Query {
                 if self.lane != Lane::Search && self.means.warmth.is_cold() {
                     self.snapshot.fetch_ahead(&request);
                 }
-                Ok::<_, Infallible>(answer_while(&self.snapshot, &request, out, &goes_on))
+                Ok::<_, Infallible>(self.snapshot.answer_while(&request, out, &goes_on))
             });
             let Ok(answer) = answer;
             if self.mailbox.is_closed() {
@@ -248,21 +253,6 @@ impl Drop for Query {
 /// The answer to a dear question where the server holds too much already.
 pub(crate) fn no_room() -> Fault {
     Fault::overloaded("the server holds as many replies as it may; ask again later", RETRY_AFTER_MS)
-}
-
-/// Answers a request from a snapshot that does not ask yet whether it goes on.
-fn answer_while(
-    snapshot: &Snapshot,
-    request: &Request,
-    out: &mut Vec<u8>,
-    goes_on: &(dyn Fn() -> bool + Sync),
-) -> Answer {
-    if !goes_on() {
-        let message = "the time was over before there was an answer; ask again, or with a longer `deadline_ms`";
-        write_fault(out, &request.id, &Fault::new(Code::DeadlineExceeded, message));
-        return Err(Code::DeadlineExceeded);
-    }
-    snapshot.answer(request, out)
 }
 
 /// The queues, one for each lane.

@@ -32,9 +32,14 @@ fn search(members: &str) -> String {
 
 /// A line of as many dear searches as it holds.
 fn dear_batch(members: &str) -> String {
+    batch_of(members, search("").trim())
+}
+
+/// A line of as many of these items as it holds.
+fn batch_of(members: &str, item: &str) -> String {
     let mut items = String::new();
-    while items.len() < 64_000 {
-        let _ = write!(items, "{},", search("").trim());
+    while items.len() + item.len() < 65_000 {
+        let _ = write!(items, "{item},");
     }
     format!("{{{members}\"op\":\"batch\",\"items\":[{}]}}\n", items.trim_end_matches(','))
 }
@@ -126,16 +131,18 @@ fn a_search_that_waits_is_told_when_its_time_is_over() {
     wait_until("a search that waits", || lane(&mut other, "search", "depth") >= 1);
     let hurried = search("\"id\":\"hurried\",\"deadline_ms\":1,");
     peer.send(hurried.repeat(3));
-    for reply in [other.ask(hurried.trim()), peer.line(), peer.line(), peer.line()] {
-        assert_eq!((&reply["id"], code(&reply)), (&json!("hurried"), "deadline_exceeded"), "{reply}");
-    }
-    assert_eq!(other.ask(STATS)["deadlines"]["request"], 4);
-    // The connection goes on, and the first are answered.
-    assert_eq!(peer.ask(r#"{"id":"ping","op":"ping"}"#), json!({"id": "ping", "status": "ok"}));
-    for _ in 0..2 {
+    assert_eq!(code(&other.ask(hurried.trim())), "deadline_exceeded");
+    // On a machine of many cores the dear ones may be done by then.
+    let mut came = Vec::new();
+    for _ in 0..5 {
         let reply = peer.line();
-        assert_eq!((&reply["id"], &reply["status"]), (&json!("dear"), &json!("ok")));
+        came.push(format!("{}{}", reply["id"].as_str().unwrap(), code(&reply)));
     }
+    came.sort_unstable();
+    let late = "hurrieddeadline_exceeded";
+    assert_eq!(came, ["dear", "dear", late, late, late]);
+    assert_eq!(other.ask(STATS)["deadlines"]["request"], 4);
+    assert_eq!(peer.ask(r#"{"id":"ping","op":"ping"}"#), json!({"id": "ping", "status": "ok"}));
 }
 
 #[test]
@@ -144,7 +151,7 @@ fn a_search_ends_when_its_time_is_over() {
     let server = Server::start(&registry, &["--workers", "1"]);
     let mut peer = server.peer();
     // What it did not come to is said of each item.
-    let reply = peer.ask(dear_batch("\"deadline_ms\":20,").trim());
+    let reply = peer.ask(dear_batch("\"deadline_ms\":5,").trim());
     let late = |reply: &Value| code(reply) == "deadline_exceeded";
     let is_late = late(&reply) || reply["results"].as_array().is_some_and(|items| items.iter().any(late));
     assert!(is_late, "{reply}");
@@ -190,7 +197,8 @@ fn the_dearest_questions_from_many_at_once() {
     let private_mib = |witness: &mut Peer| witness.ask(STATS)["memory"]["private_bytes"].as_u64().unwrap() >> 20;
     let (before, mut most) = (private_mib(&mut witness), 0);
     let line = format!("{{\"id\":1,\"nome\":\"{}\",\"match\":\"fuzzy\",\"limit\":1000}}\n", dear_words(60));
-    let lines = line.repeat(2000);
+    let batch = batch_of("\"id\":2,", line.trim());
+    let lines = format!("{line}{line}{line}{batch}").repeat(30);
     let hostile: Vec<Peer> = (0..100).map(|_| server.peer()).collect();
     let mut sent = vec![0; hostile.len()];
     for _ in 0..20 {

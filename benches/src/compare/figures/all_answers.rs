@@ -18,6 +18,7 @@ use crate::compare::rounds::{in_turns, over};
 use crate::load::draw::typed::Asking;
 use crate::measure::markdown::{grouped, mib};
 use crate::measure::observing::Memory;
+use crate::measure::records::Records;
 use crate::measure::seconds;
 use crate::processes::{self, Guard, Server, ask};
 
@@ -30,8 +31,11 @@ const FLAT_FROM: u64 = 10_000;
 /// How often memory is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// The ways to print, and what stands once in each row of them.
-const WAYS: [(&str, &str); 2] = [("--csv", "\n"), ("--json", "\"cpf\":")];
+/// The ways to print.
+const WAYS: [&str; 2] = ["--csv", "--json"];
+
+/// What stands once in each row of a page: a quote in a text is escaped.
+const MEMBER: &str = "\"cpf\":";
 
 /// Private memory at a moment, in bytes: of the client, and of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +58,9 @@ pub(crate) fn measure(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
     let total = total(&server)?;
     let rounds = ground.plan.rounds;
     let runs = in_turns(rounds, WAYS.len(), |round, way| {
-        ground.say(&format!("round {} of {rounds}: every {NAME}, {}", round + 1, WAYS[way].0));
+        ground.say(&format!("round {} of {rounds}: every {NAME}, {}", round + 1, WAYS[way]));
         let run = run(&server, WAYS[way])?;
-        ensure!(run.rows == total, "of {total} rows {} came out with {}", run.rows, WAYS[way].0);
+        ensure!(run.rows == total, "of {total} rows {} came out with {}", run.rows, WAYS[way]);
         Ok(run)
     })?;
     server.stop()?;
@@ -70,7 +74,7 @@ pub(crate) fn measure(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
         LOOK_EVERY.as_millis(),
         grouped(FLAT_FROM),
     );
-    for ((way, _), runs) in WAYS.iter().zip(&runs) {
+    for (way, runs) in WAYS.iter().zip(&runs) {
         let memory = |side: usize| {
             let (peak, grew) = (over(runs, |run| mib(run.peak[side])), over(runs, |run| mib(run.grew[side])));
             format!("{peak:.1} | {grew:.1}")
@@ -95,7 +99,7 @@ fn total(server: &Server) -> anyhow::Result<u64> {
 }
 
 /// Runs the client once.
-fn run(server: &Server, (way, mark): (&str, &str)) -> anyhow::Result<Run> {
+fn run(server: &Server, way: &str) -> anyhow::Result<Run> {
     let mut command = processes::command("client")?;
     command.args(["nome", NAME, "--all", way, "--server", &server.address.to_string()]).stdout(Stdio::piped());
     let began = Instant::now();
@@ -105,29 +109,32 @@ fn run(server: &Server, (way, mark): (&str, &str)) -> anyhow::Result<Run> {
     let pids = [guard.pid(), server.pid()];
     let (counted, looks) = std::thread::scope(|scope| {
         let looking = scope.spawn(|| look(pids, &rows, &is_over));
-        let counted = count(stdout, mark, &rows);
+        let counted = count(stdout, way == "--csv", &rows);
         is_over.store(true, Ordering::Relaxed);
         (counted, looking.join().expect("the looking thread panicked"))
     });
     guard.finish()?;
     let took = seconds(began.elapsed());
-    // A table has a line with the names of its columns.
-    let rows = counted? - u64::from(way == "--csv");
+    let rows = counted?;
     let [grew, peak] = summarise(&looks);
     Ok(Run { rows, seconds: took, grew, peak })
 }
 
-/// Counts `mark` in all that comes, and tells how many there were so far.
-fn count(input: impl Read, mark: &str, rows: &AtomicU64) -> anyhow::Result<u64> {
-    let (mut input, mut line, finder) = (BufReader::with_capacity(1 << 20, input), Vec::new(), Finder::new(mark));
-    let mut found = 0;
+/// Counts the rows in all that comes, and tells how many there were so far; a CSV begins with the names of its columns.
+fn count(input: impl Read, is_csv: bool, rows: &AtomicU64) -> anyhow::Result<u64> {
+    let (mut input, mut line) = (BufReader::with_capacity(1 << 20, input), Vec::new());
+    let (mut records, mut members, finder) = (Records::default(), 0, Finder::new(MEMBER));
     loop {
         line.clear();
         if input.read_until(b'\n', &mut line).context("cannot read what the client prints")? == 0 {
-            return Ok(found);
+            return Ok(rows.load(Ordering::Relaxed));
         }
-        found += finder.find_iter(&line).count() as u64;
-        rows.store(found, Ordering::Relaxed);
+        if is_csv {
+            records.feed(&line);
+        } else {
+            members += finder.find_iter(&line).count() as u64;
+        }
+        rows.store(records.count().saturating_sub(1) + members, Ordering::Relaxed);
     }
 }
 
@@ -160,10 +167,10 @@ mod tests {
     #[test]
     fn rows_are_counted_in_either_way() {
         let rows = AtomicU64::new(0);
-        assert_eq!(count("cpf,nome\n1,A\n2,B\n".as_bytes(), WAYS[0].1, &rows).unwrap(), 3);
+        assert_eq!(count("cpf,nome\n1,A\n2,\"B\nC\"\n".as_bytes(), true, &rows).unwrap(), 2);
         let pages =
             "{\"rows\":[{\"cpf\":\"1\"},{\"cpf\":\"2\"}]}\n{\"rows\":[{\"cpf\":\"3\",\"nome\":\"\\\"cpf\\\":\"}]}\n";
-        assert_eq!(count(pages.as_bytes(), WAYS[1].1, &rows).unwrap(), 3);
+        assert_eq!(count(pages.as_bytes(), false, &rows).unwrap(), 3);
         assert_eq!(rows.load(Ordering::Relaxed), 3);
     }
 

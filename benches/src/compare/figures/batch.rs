@@ -17,6 +17,7 @@ use crate::compare::plots;
 use crate::compare::rounds::{in_turns, over, ratio};
 use crate::measure::markdown::{grouped, mib};
 use crate::measure::observing::{Memory, Watch};
+use crate::measure::records::Records;
 use crate::measure::{seconds, settle};
 use crate::processes::{self, Guard};
 use crate::scratch::Scratch;
@@ -32,7 +33,7 @@ struct Run {
     /// From the start of the program to its end.
     seconds: f64,
     peak: Memory,
-    /// Lines of the file that it wrote, without the header.
+    /// Records of the file that it wrote, without the header.
     written: u64,
 }
 
@@ -111,9 +112,9 @@ fn run(mut command: Command, out: &Path) -> anyhow::Result<Run> {
     guard.printed()?;
     guard.finish()?;
     let took = seconds(began.elapsed());
-    let bytes = std::fs::read(out).context("no file was written")?;
-    let written = memchr::memchr_iter(b'\n', &bytes).count() as u64;
-    Ok(Run { seconds: took, peak: watch.peak(), written: written.saturating_sub(1) })
+    let mut written = Records::default();
+    written.feed(&std::fs::read(out).context("no file was written")?);
+    Ok(Run { seconds: took, peak: watch.peak(), written: written.count().saturating_sub(1) })
 }
 
 #[cfg(test)]

@@ -105,6 +105,8 @@ impl Table {
             names,
             anomalies_file: build.anomalies()?.finish()?,
             cluster: None,
+            word_index: None,
+            filters: None,
         };
         build.check(&manifest)?;
         build.publish(&manifest)

@@ -11,10 +11,12 @@ use balcao_record::Cpf;
 
 use crate::cpf::{CpfShard, cpf_code};
 use crate::error::{IndexError, Result};
+use crate::filters::Filters;
 use crate::manifest::{MANIFEST_FILE, Manifest, ShardEntry};
 use crate::names::{NameShard, Place};
 use crate::publish::{CURRENT_FILE, current_generation};
 use crate::rowids::Rowids;
+use crate::word_index::WordIndex;
 use crate::words::Words;
 
 /// Which of the two indexes a rank belongs to.
@@ -35,6 +37,8 @@ pub struct Generation {
     words: Words,
     pub(crate) cpf: Vec<Ranked<CpfShard>>,
     pub(crate) names: Vec<Ranked<NameShard>>,
+    word_index: Option<WordIndex>,
+    filters: Option<Filters>,
 }
 
 /// A shard and its first rank.
@@ -93,8 +97,16 @@ impl Generation {
             let shard = NameShard::open(folder, &entry.keys, &entry.rows, number)?;
             Ok((shard.count(), shard))
         })?;
-        let generation = Self { folder: folder.to_owned(), manifest, tag, words, cpf, names };
+        let mut generation =
+            Self { folder: folder.to_owned(), manifest, tag, words, cpf, names, word_index: None, filters: None };
         generation.check_counts()?;
+        if let Some(entry) = &generation.manifest.word_index {
+            generation.word_index = Some(WordIndex::open(folder, entry, generation.manifest.name_rows)?);
+        }
+        if let Some(entry) = &generation.manifest.filters {
+            let counts: Vec<u64> = generation.names.iter().map(|ranked| ranked.shard.count()).collect();
+            generation.filters = Some(Filters::open(folder, entry, &counts)?);
+        }
         if let Some(cluster) = &generation.manifest.cluster {
             cluster.check_at_open(folder)?;
         }
@@ -117,6 +129,24 @@ impl Generation {
     #[must_use]
     pub fn cluster(&self) -> Option<PathBuf> {
         self.manifest.cluster.as_ref().map(|cluster| self.folder.join(&cluster.file.name))
+    }
+
+    /// Rows with a name: one above the greatest rank by name.
+    #[must_use]
+    pub fn name_rows(&self) -> u64 {
+        self.manifest.name_rows
+    }
+
+    /// The word index, where there is one.
+    #[must_use]
+    pub fn word_index(&self) -> Option<&WordIndex> {
+        self.word_index.as_ref()
+    }
+
+    /// The filter columns, where there are some.
+    #[must_use]
+    pub fn filters(&self) -> Option<&Filters> {
+        self.filters.as_ref()
     }
 
     /// A number that no other generation has.

@@ -21,6 +21,12 @@ mod rowids;
 mod tokens;
 mod words;
 
+mod filters;
+mod near;
+mod posting_writer;
+mod postings;
+mod word_index;
+
 mod cluster;
 mod generation;
 mod manifest;
@@ -32,10 +38,14 @@ pub use cluster::{CLUSTER_FILE, CLUSTER_FIRST_ROWID, CLUSTER_TABLE, ClusterEntry
 pub use cpf::{CpfShardWriter, cpf_code};
 pub use error::{IndexError, Result};
 pub use fault::{catch_map_faults, map_faults};
+pub use filters::{FILTER_BITS, FilterColumns, FilterEntry, FilterValue, FilterWriter, Filters};
 pub use generation::{Generation, Part};
 pub use manifest::{FORMAT_VERSION, FileEntry, Manifest, ShardEntry};
 pub use mmap::Map;
 pub use name_writer::{NameShardWriter, NameToken};
+pub use near::{NEAR_EDITS_MAX, Near};
+pub use posting_writer::WordIndexWriter;
+pub use postings::{PostingCursor, Postings};
 pub use publish::{AnomaliesWriter, Build, Published, current_generation};
 pub use rowids::RowidRange;
 pub use sealed::{FOOTER_BYTES, HEADER_BYTES, MAGIC, PAGE_BYTES};
@@ -43,12 +53,15 @@ pub use source::{Source, SourceError, SourceFile, SourceStamp};
 pub use storage::{NamelessFile, RealFiles, Storage, StoredFile};
 pub use tokens::{TokenTable, first_bytes, token_ends};
 pub use verify::{Verified, verify};
+pub use word_index::{WORD_INDEX_ROWS_MAX, WordIndex};
 pub use words::{WordCounter, Words};
 
 /// Layout constants that `docs/formats.md` states; a test holds the page against them.
 pub mod layout {
     pub use crate::cpf::CPF_BLOCK_KEYS;
+    pub use crate::filters::FILTER_BITS;
     pub use crate::names::{NAME_BLOCK_BYTES, NAME_BLOCK_NAMES};
+    pub use crate::postings::BLOCK_POSTINGS;
     pub use crate::words::{WORD_BYTES_MAX, WORDS_MAX};
 }
 

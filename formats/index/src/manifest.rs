@@ -13,6 +13,7 @@ use balcao_record::NORMALIZATION_VERSION;
 
 use crate::cluster::ClusterEntry;
 use crate::error::{IndexError, Result};
+use crate::filters::FilterEntry;
 use crate::source::Source;
 
 /// The version of everything in a generation. Any change to a file's bytes raises it; there is no other version number.
@@ -83,13 +84,21 @@ pub struct Manifest {
     /// every row from the database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterEntry>,
+    /// The word index, where one was built. Readers of before there was this member pass over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub word_index: Option<FileEntry>,
+    /// The filter columns, where some were built. Readers of before there was this member pass over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filters: Option<FilterEntry>,
 }
 
 impl Manifest {
     /// Every file that the manifest vouches for.
     pub fn files(&self) -> impl Iterator<Item = &FileEntry> {
         let shards = self.cpf.iter().chain(&self.names).flat_map(|shard| [&shard.keys, &shard.rows]);
-        shards.chain([&self.words, &self.anomalies_file]).chain(self.cluster.as_ref().map(|cluster| &cluster.file))
+        let filters = self.filters.iter().flat_map(|filters| &filters.files);
+        let all = shards.chain([&self.words, &self.anomalies_file]).chain(&self.word_index).chain(filters);
+        all.chain(self.cluster.as_ref().map(|cluster| &cluster.file))
     }
 
     /// Bytes of the index itself: all files but the copy of the rows.
@@ -230,6 +239,8 @@ pub(crate) mod tests {
             names: Vec::new(),
             anomalies_file: entry("anomalies.csv"),
             cluster: None,
+            word_index: None,
+            filters: None,
         }
     }
 

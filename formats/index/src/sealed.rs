@@ -48,6 +48,8 @@ pub(crate) enum Kind {
     CpfKeys = 2,
     Rowids = 3,
     NameKeys = 4,
+    WordIndex = 5,
+    Filters = 6,
 }
 
 /// What is read at once when a whole file is compared: whole pages.
@@ -177,6 +179,11 @@ impl SealedFile {
 
     pub(crate) fn parameters(&self) -> &Parameters {
         &self.parameters
+    }
+
+    /// Bytes of the body, the header included.
+    pub(crate) fn body_bytes(&self) -> u64 {
+        self.body_bytes as u64
     }
 
     /// Bytes `range` of the body, their pages checked.

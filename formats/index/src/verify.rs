@@ -1,14 +1,18 @@
 //! `verify`: every checksum, order and count of a generation. It does not look at the database: the indexer's command does.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
+use std::ops::ControlFlow;
 
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{IndexError, Result};
+use crate::filters::Filters;
 use crate::generation::Generation;
 use crate::manifest::{ANOMALIES_FILE, FileEntry};
 use crate::sealed::SealedFile;
+use crate::word_index::{Tally, WordIndex};
 
 /// What was found whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +27,12 @@ pub struct Verified {
     pub name_rows: u64,
     /// Distinct names.
     pub distinct_names: u64,
+    /// Distinct words of the word index; 0 where there is none.
+    pub words: u64,
+    /// Ranks of all words together.
+    pub postings: u64,
+    /// Rows with filter columns; 0 where there are none.
+    pub filter_rows: u64,
     /// Lines of the list of anomalies.
     pub anomalies: u64,
 }
@@ -44,10 +54,16 @@ pub(crate) fn check_sealed(generation: &Generation) -> Result<()> {
     let cpf = generation.cpf.iter().flat_map(|ranked| [ranked.shard.file(), ranked.shard.rowids().file()]);
     let names = generation.names.iter().flat_map(|ranked| [ranked.shard.file(), ranked.shard.rowids().file()]);
     // The dictionary was read whole when the generation was opened.
-    cpf.chain(names).try_for_each(|file: &SealedFile| file.check_all(generation.folder()))
+    let word_index = generation.word_index().map(WordIndex::file);
+    let filters = generation.filters().into_iter().flat_map(Filters::files);
+    cpf.chain(names)
+        .chain(word_index)
+        .chain(filters)
+        .try_for_each(|file: &SealedFile| file.check_all(generation.folder()))
 }
 
-/// Verifies a generation: all files whole, keys and rowids in order, each key found through the sparse index, counts as the manifest says.
+/// Verifies a generation: all files whole, keys and rowids in order, each key found through the sparse index, counts as the manifest says,
+/// the words' lists those of the names.
 ///
 /// # Errors
 /// [`IndexError::Damaged`] names file and place of the first fault.
@@ -69,7 +85,49 @@ pub fn verify(generation: &Generation) -> Result<Verified> {
     }
     check_cpfs(generation, &mut verified)?;
     check_names(generation, &mut verified)?;
+    if let Some(index) = generation.word_index() {
+        check_word_index(generation, index, &mut verified)?;
+    }
+    if let Some(filters) = generation.filters() {
+        filters.check_padding()?;
+        filters.for_each(0..generation.name_rows(), |_, _| {
+            verified.filter_rows += 1;
+            ControlFlow::Continue(())
+        })?;
+    }
     Ok(verified)
+}
+
+/// Compares the lists of all words with the words of all names. Both sides are counted and summed up for each word, so that memory follows the dictionary
+/// and not the rows: no rank can be missing, strange or in the list of another word unless sums of 64 bits agree by chance.
+fn check_word_index(generation: &Generation, index: &WordIndex, verified: &mut Verified) -> Result<()> {
+    let mut tallies: HashMap<Box<[u8]>, Tally> = HashMap::new();
+    index.check(|word, tally| {
+        verified.words += 1;
+        verified.postings += tally.ranks;
+        tallies.insert(word.into(), tally);
+    })?;
+    if verified.postings != index.postings() {
+        let what = format!("{} ranks, the footer says {}", verified.postings, index.postings());
+        return Err(index.file().damaged(0, what));
+    }
+    for ranked in &generation.names {
+        ranked.shard.for_each(generation.words(), |rank, name, rows| {
+            let first = ranked.first_rank.saturating_add(rank);
+            let ranks = first..first.saturating_add(rows);
+            for word in name.split(|&byte| byte == b' ').filter(|word| !word.is_empty()) {
+                let found = tallies.get_mut(word).is_some_and(|tally| tally.take(&ranks));
+                if !found {
+                    return Err(index.file().damaged(0, format!("a word of the name at rank {first} misses the rank")));
+                }
+            }
+            Ok(())
+        })?;
+    }
+    match tallies.values().find(|tally| !tally.is_done()) {
+        Some(tally) => Err(index.file().damaged(tally.place, "a list that is not that of its word")),
+        None => Ok(()),
+    }
 }
 
 fn check_cpfs(generation: &Generation, verified: &mut Verified) -> Result<()> {

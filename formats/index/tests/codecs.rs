@@ -2,12 +2,16 @@
 //!
 //! The readers of the crate are not used here: writer and reader could agree on a wrong layout. All names in here are made up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use balcao_index::{CpfShardWriter, NameShardWriter, RowidRange, WordCounter, Words, layout};
+use balcao_index::{
+    CpfShardWriter, FilterColumns, FilterValue, FilterWriter, NameShardWriter, RealFiles, RowidRange, WordCounter,
+    WordIndexWriter, Words, layout,
+};
+use balcao_record::{BirthDay, Sex, spelling_key};
 use fst::Streamer;
 use proptest::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
@@ -164,6 +168,77 @@ fn check_separators(sparse: &[(Vec<u8>, u64)], blocks: &[(Vec<u8>, Vec<u8>, u64)
     }
 }
 
+/// The ranks of a block of `bits` bits, of which the one before is `before`: four lanes of `u32`.
+fn block(bytes: &[u8], bits: usize, before: i64) -> Vec<i64> {
+    let lane_bit = |lane: usize, at: usize| {
+        let number: [u8; 4] = bytes[4 * (at / 32 * 4 + lane)..][..4].try_into().unwrap();
+        u64::from(u32::from_le_bytes(number) >> (at % 32) & 1)
+    };
+    let gap = |i: usize| (0..bits).map(|bit| lane_bit(i % 4, i / 4 * bits + bit) << bit).sum::<u64>();
+    let mut ranks = vec![before];
+    (0..128).for_each(|i| ranks.push(ranks[i] + 1 + gap(i) as i64));
+    ranks.split_off(1)
+}
+
+/// The ranks of a list.
+fn list(rest: &mut &[u8]) -> Vec<u32> {
+    let count = varint(rest);
+    let entries = take(rest, (count / 128 * 8) as usize).chunks(8);
+    let number = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().unwrap());
+    let (mut ranks, mut before, mut start) = (Vec::new(), -1, 0);
+    for entry in entries {
+        let (last, end) = (number(&entry[..4]), number(&entry[4..]));
+        let bits = (end - start) as usize;
+        let bytes = take(rest, 16 * bits);
+        ranks.extend(block(bytes, bits, before));
+        before = ranks[ranks.len() - 1];
+        assert_eq!(before, i64::from(last));
+        start = end;
+    }
+    for _ in 0..count % 128 {
+        before += 1 + varint(rest) as i64;
+        ranks.push(before);
+    }
+    ranks.into_iter().map(|rank| u32::try_from(rank).unwrap()).collect()
+}
+
+/// The lists of a word index by their words; the spellings must lead to each of them.
+fn word_index(folder: &Path) -> BTreeMap<Vec<u8>, Vec<u32>> {
+    let (body, parameters) = open(folder, "words.index");
+    let [count, end, words_at, words_bytes, spelled_at, spelled_bytes, ranks_end, postings] = parameters[..8] else {
+        panic!("eight parameters")
+    };
+    assert_eq!((words_at, words_at + words_bytes), (end, spelled_at));
+    assert_eq!(spelled_at + spelled_bytes, body.len() as u64);
+    let words = sparse(&body[words_at as usize..spelled_at as usize]);
+    let mut expected: Vec<_> = words
+        .iter()
+        .map(|(word, place)| (spelling_key(str::from_utf8(word).unwrap()) + "\0", word, *place))
+        .map(|(class, word, place)| ([class.as_bytes(), word].concat(), place))
+        .collect();
+    expected.sort();
+    assert_eq!(sparse(&body[spelled_at as usize..]), expected);
+    let mut rest = &body[64..end as usize];
+    let mut lists = BTreeMap::new();
+    for (word, place) in words {
+        assert_eq!(place, end - rest.len() as u64);
+        lists.insert(word, list(&mut rest));
+    }
+    assert!(rest.is_empty());
+    let ranks = || lists.values().flatten();
+    assert_eq!((lists.len() as u64, ranks().count() as u64), (count, postings));
+    assert_eq!(ranks().max().map_or(0, |&rank| u64::from(rank) + 1), ranks_end);
+    lists
+}
+
+/// The numbers of a file of filter columns.
+fn columns(folder: &Path) -> Vec<u64> {
+    let (body, parameters) = open(folder, "name-0003.cols");
+    let [count, width] = [parameters[0], parameters[1]];
+    assert_eq!(body.len() as u64, 64 + (count * width).div_ceil(8) + 16);
+    (0..count).map(|rank| bits(&body[64..], rank * width, width)).collect()
+}
+
 fn range(rowids: impl Iterator<Item = i64> + Clone, wider: u8) -> RowidRange {
     let [min, max] = [rowids.clone().min().unwrap(), rowids.max().unwrap()];
     RowidRange { min: min.saturating_sub(wider.into()), max: max.saturating_add(wider.into()) }
@@ -224,5 +299,57 @@ proptest! {
         // The dictionary of these names, or of others.
         let counted = if own { rows.iter().map(|row| row.0.clone()).collect() } else { others };
         check_names(&rows, &counted, wider);
+    }
+
+    #[test]
+    fn word_lists_hold_any_ranks(
+        mut words in prop::collection::btree_map("[A-CHYØ]{1,4}", prop::collection::btree_set(0..5000_u32, 1..600), 0..6),
+        far in prop::collection::btree_set(any::<u32>().prop_map(|rank| rank.min(u32::MAX - 1)), 1..400),
+        runs in prop::collection::vec((0..400_u32, 1..700_u32), 1..8),
+    ) {
+        words.insert("FAR".to_owned(), far);
+        let mut next = 0;
+        let run = |(gap, length)| {
+            let start = next + gap;
+            next = start + length;
+            (start, length)
+        };
+        let runs: Vec<(u32, u32)> = runs.into_iter().map(run).collect();
+        words.insert("RUNS".to_owned(), runs.iter().flat_map(|&(start, length)| start..start + length).collect());
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = WordIndexWriter::create_with(&RealFiles, folder.path()).unwrap();
+        for (word, ranks) in &words {
+            writer.begin_word(word.as_bytes()).unwrap();
+            if word == "RUNS" {
+                runs.iter().for_each(|&(start, length)| writer.push_run(start, length).unwrap());
+            } else {
+                ranks.iter().for_each(|&rank| writer.push_run(rank, 1).unwrap());
+            }
+        }
+        writer.finish().unwrap();
+        let expected = words.into_iter().map(|(word, ranks)| (word.into_bytes(), ranks.into_iter().collect()));
+        prop_assert_eq!(word_index(folder.path()), expected.collect::<BTreeMap<_, Vec<_>>>());
+    }
+
+    #[test]
+    fn filter_columns_hold_any_values(
+        values in prop::collection::vec((0..=36_u8, 0..=130_757_u32), 0..300),
+    ) {
+        for (has_sex, has_birth) in [(true, true), (true, false), (false, true)] {
+            let columns_of = FilterColumns { sex: has_sex.then(|| "s".to_owned()), birth: has_birth.then(|| "b".to_owned()) };
+            let folder = tempfile::tempdir().unwrap();
+            let mut writer = FilterWriter::create_with(&RealFiles, folder.path(), 3, &columns_of).unwrap();
+            for &(sex, birth) in &values {
+                let birth = birth.checked_sub(1).and_then(BirthDay::from_days);
+                writer.push(FilterValue { sex: Sex::from_code(sex), birth }).unwrap();
+            }
+            writer.finish().unwrap();
+            let number = |&(sex, birth): &(u8, u32)| match (has_sex, has_birth) {
+                (true, true) => u64::from(sex) << 17 | u64::from(birth),
+                (true, false) => u64::from(sex),
+                _ => u64::from(birth),
+            };
+            prop_assert_eq!(columns(folder.path()), values.iter().map(number).collect::<Vec<_>>());
+        }
     }
 }

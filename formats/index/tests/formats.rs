@@ -5,15 +5,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use balcao_index::{
-    Build, CLUSTER_FILE, CLUSTER_FIRST_ROWID, CLUSTER_TABLE, CpfShardWriter, FOOTER_BYTES, FORMAT_VERSION, Generation,
-    HEADER_BYTES, IndexError, MAGIC, Manifest, NameShardWriter, PAGE_BYTES, Part, RowidRange, ShardEntry, Source,
-    SourceFile, WordCounter, cpf_code, layout, verify,
+    Build, CLUSTER_FILE, CLUSTER_FIRST_ROWID, CLUSTER_TABLE, CpfShardWriter, FILTER_BITS, FOOTER_BYTES, FORMAT_VERSION,
+    FileEntry, FilterColumns, FilterEntry, FilterValue, FilterWriter, Generation, HEADER_BYTES, IndexError, MAGIC,
+    Manifest, NEAR_EDITS_MAX, NameShardWriter, Near, PAGE_BYTES, Part, Postings, RealFiles, RowidRange, ShardEntry,
+    Source, SourceFile, WORD_INDEX_ROWS_MAX, WordCounter, WordIndexWriter, cpf_code, layout, verify,
 };
-use balcao_record::{Cpf, NAME_KEY_BYTES_MAX, NORMALIZATION_VERSION};
+use balcao_record::{BIRTH_BITS, BirthDay, Cpf, NAME_KEY_BYTES_MAX, NORMALIZATION_VERSION, SEX_BITS, Sex, words};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Set to `write`, the golden files are written anew instead of compared.
@@ -54,6 +56,12 @@ fn the_page_states_the_constants() {
         ("NAME_BLOCK_BYTES", layout::NAME_BLOCK_BYTES.to_string()),
         ("WORDS_MAX", layout::WORDS_MAX.to_string()),
         ("WORD_BYTES_MAX", layout::WORD_BYTES_MAX.to_string()),
+        ("WORD_INDEX_ROWS_MAX", WORD_INDEX_ROWS_MAX.to_string()),
+        ("BLOCK_POSTINGS", layout::BLOCK_POSTINGS.to_string()),
+        ("NEAR_EDITS_MAX", NEAR_EDITS_MAX.to_string()),
+        ("SEX_BITS", SEX_BITS.to_string()),
+        ("BIRTH_BITS", BIRTH_BITS.to_string()),
+        ("FILTER_BITS", FILTER_BITS.to_string()),
         ("CLUSTER_FILE", CLUSTER_FILE.to_owned()),
         ("CLUSTER_TABLE", CLUSTER_TABLE.to_owned()),
         ("CLUSTER_FIRST_ROWID", CLUSTER_FIRST_ROWID.to_string()),
@@ -74,8 +82,8 @@ struct Row {
 
 /// A fixed table that meets every branch of the writers but the longest token codes: runs longer than a block, wrong check digits, rows
 /// without one key, names of many rows, of many words and of many bytes, particles, letters beyond ASCII, dictionaries of more than 192
-/// tokens, rowids that are negative and sparse.
-fn rows() -> Vec<Row> {
+/// tokens, rowids that are negative and sparse. Where words are searched, also lists of several blocks, with neighbours and with gaps.
+fn rows(searched: bool) -> Vec<Row> {
     let given = ["ABELINO", "BRUNELA", "CORALINO", "DAVINA", "EURIDES", "ØRSTEDA"];
     let family = ["AMOSTRA", "DA PROVA", "DO MODELO", "E TESTE", "DAS LINHAS"];
     let mut names: Vec<Option<String>> = Vec::new();
@@ -89,6 +97,10 @@ fn rows() -> Vec<Row> {
     let alphabet = "A B C D F G H I J K L M N O P Q R S";
     names.extend([Some(alphabet.to_owned()), Some(format!("{alphabet} T")), Some("DA DA PROVA".to_owned())]);
     names.extend([Some(format!("M{}", "A".repeat(5000))), Some("ØRSTEDA".to_owned()), None, None]);
+    if searched {
+        names.extend((0..300).map(|_| Some("DAVINA DA PROVA".to_owned())));
+        names.extend((0..600).map(|i| Some(format!("Q{i:03}{}", if i % 3 == 0 { " ZETA" } else { "" }))));
+    }
     let row = |(i, name): (usize, Option<String>)| {
         let base = (i as u32).wrapping_mul(2_654_435_761) % 1_000_000_000;
         let cpf = match i {
@@ -110,9 +122,52 @@ fn halves<K: Ord + Clone>(mut keys: Vec<(K, i64)>) -> [Vec<(K, i64)>; 2] {
     [keys, later]
 }
 
-/// Builds the golden generation in the folder `index`, through the public writers alone.
-fn write_index(index: &Path) {
-    let rows = rows();
+/// The filter columns of the row with a name rank: sexes and days of all kinds, and none.
+fn filter_value(rank: usize) -> FilterValue {
+    let sex = Sex::from_code((rank % 37) as u8);
+    let birth = BirthDay::from_days((rank as u32).wrapping_mul(2_654_435_761) >> 15);
+    FilterValue { sex, birth }
+}
+
+/// The word index of names in the order of their ranks.
+fn write_word_index(folder: &Path, names: &[(String, i64)]) -> FileEntry {
+    let mut lists: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
+    for (rank, (name, _)) in (0..).zip(names) {
+        words(name).for_each(|word| drop(lists.entry(word).or_default().insert(rank)));
+    }
+    let mut writer = WordIndexWriter::create_with(&RealFiles, folder).unwrap();
+    for (word, ranks) in lists {
+        writer.begin_word(word.as_bytes()).unwrap();
+        ranks.into_iter().for_each(|rank| writer.push_run(rank, 1).unwrap());
+    }
+    writer.finish().unwrap()
+}
+
+/// The filter columns of shards with so many names.
+fn write_filters(folder: &Path, counts: [usize; 2]) -> FilterEntry {
+    let columns = FilterColumns { sex: Some("sexo".to_owned()), birth: Some("nasc".to_owned()) };
+    let (mut rank, mut values) = (0, Vec::new());
+    let files = (0..).zip(counts).map(|(shard, count)| {
+        let mut writer = FilterWriter::create_with(&RealFiles, folder, shard, &columns).unwrap();
+        for _ in 0..count {
+            writer.push(filter_value(rank)).unwrap();
+            values.push(filter_value(rank));
+            rank += 1;
+        }
+        writer.finish().unwrap()
+    });
+    FilterEntry {
+        files: files.collect(),
+        sex_unreadable: values.iter().filter(|value| value.sex.is_none()).count() as u64,
+        birth_unreadable: values.iter().filter(|value| value.birth.is_none()).count() as u64,
+        sex_column: columns.sex.clone(),
+        birth_column: columns.birth.clone(),
+    }
+}
+
+/// Builds the golden generation in the folder `index`, through the public writers alone; `searched` ones have a word index and filter columns.
+fn write_index(index: &Path, searched: bool) {
+    let rows = rows(searched);
     let range = RowidRange {
         min: rows.iter().map(|row| row.rowid).min().unwrap(),
         max: rows.iter().map(|row| row.rowid).max().unwrap(),
@@ -157,7 +212,10 @@ fn write_index(index: &Path) {
         let (keys, rows) = writer.finish().unwrap();
         ShardEntry { keys, rows }
     });
-    let names = halves(names).into_iter().zip(0..).map(|(rows, shard)| {
+    let halves_of_names = halves(names);
+    let word_index = searched.then(|| write_word_index(&folder, &halves_of_names.concat()));
+    let filters = searched.then(|| write_filters(&folder, [0, 1].map(|half| halves_of_names[half].len())));
+    let names = halves_of_names.into_iter().zip(0..).map(|(rows, shard)| {
         let mut writer = NameShardWriter::create(&folder, shard, range, Arc::clone(&words)).unwrap();
         rows.iter().for_each(|(name, rowid)| writer.push(name.as_bytes(), *rowid).unwrap());
         let (keys, rows) = writer.finish().unwrap();
@@ -194,6 +252,8 @@ fn write_index(index: &Path) {
         names: names.collect(),
         anomalies_file,
         cluster: None,
+        word_index,
+        filters,
     };
     build.check(&manifest).unwrap();
     build.publish(&manifest).unwrap();
@@ -202,17 +262,25 @@ fn write_index(index: &Path) {
 /// The golden index of this version; written anew first where the variable says so.
 fn golden() -> &'static Path {
     static GOLDEN: OnceLock<PathBuf> = OnceLock::new();
-    GOLDEN.get_or_init(|| {
-        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/v{FORMAT_VERSION}"));
-        if std::env::var_os(GOLDEN_VARIABLE).is_some_and(|value| value == "write") {
-            let folder = tempfile::tempdir().unwrap();
-            write_index(folder.path());
-            let _ = fs::remove_dir_all(&golden);
-            fs::create_dir_all(golden.join(GENERATION)).unwrap();
-            files(folder.path()).iter().for_each(|(name, bytes)| fs::write(golden.join(name), bytes).unwrap());
-        }
-        golden
-    })
+    GOLDEN.get_or_init(|| golden_at(&format!("v{FORMAT_VERSION}"), false))
+}
+
+/// The same with a word index and filter columns.
+fn golden_searched() -> &'static Path {
+    static GOLDEN: OnceLock<PathBuf> = OnceLock::new();
+    GOLDEN.get_or_init(|| golden_at(&format!("v{FORMAT_VERSION}-searched"), true))
+}
+
+fn golden_at(name: &str, searched: bool) -> PathBuf {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os(GOLDEN_VARIABLE).is_some_and(|value| value == "write") {
+        let folder = tempfile::tempdir().unwrap();
+        write_index(folder.path(), searched);
+        let _ = fs::remove_dir_all(&golden);
+        fs::create_dir_all(golden.join(GENERATION)).unwrap();
+        files(folder.path()).iter().for_each(|(name, bytes)| fs::write(golden.join(name), bytes).unwrap());
+    }
+    golden
 }
 
 /// Every file of an index but its lock, by its name inside the index.
@@ -228,10 +296,15 @@ fn files(index: &Path) -> BTreeMap<String, Vec<u8>> {
 
 #[test]
 fn the_writers_write_the_golden_files() {
+    check_golden(golden(), false);
+    check_golden(golden_searched(), true);
+}
+
+fn check_golden(golden: &Path, searched: bool) {
     let folder = tempfile::tempdir().unwrap();
-    write_index(folder.path());
+    write_index(folder.path(), searched);
     let written = files(folder.path());
-    let golden = files(golden());
+    let golden = files(golden);
     let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
     let advice = format!(
         "the layout of version {FORMAT_VERSION} is fixed: undo the change, or raise FORMAT_VERSION and write the new \
@@ -280,7 +353,7 @@ fn the_golden_generation_answers() {
     assert!(by_prefix("ZZ").is_empty());
 
     // And every key, as a plain scan finds it.
-    let rows = rows();
+    let rows = rows(false);
     for row in &rows {
         if let Some(cpf) = row.cpf {
             let expected: Vec<_> = rows.iter().filter(|row| row.cpf == Some(cpf)).map(|row| row.rowid).collect();
@@ -292,6 +365,61 @@ fn the_golden_generation_answers() {
             assert_eq!(by_name(name), expected, "{name:.40}");
         }
     }
+}
+
+#[test]
+fn the_golden_word_index_answers() {
+    let without = Generation::open_current(golden()).unwrap();
+    assert!(without.word_index().is_none() && without.filters().is_none());
+    let generation = Generation::open_current(golden_searched()).unwrap();
+    let verified = verify(&generation).unwrap();
+    assert_eq!((verified.files, verified.words, verified.postings, verified.filter_rows), (13, 886, 3321, 1447));
+    let index = generation.word_index().unwrap();
+    let ranks = |list: Postings<'_>| {
+        let (mut cursor, mut ranks, mut next) = (list.cursor(), Vec::new(), 0);
+        while let Some(rank) = cursor.seek(next).unwrap() {
+            ranks.push(rank);
+            next = rank + 1;
+        }
+        ranks
+    };
+    // Known answers, written down by hand: names by their order, and words by theirs.
+    let word = |word: &str| index.word(word.as_bytes()).unwrap().map(ranks);
+    assert_eq!(word("ABELINO").map(|ranks| ranks.len()), Some(83));
+    assert_eq!(word("DO").map(|ranks| ranks.len()), Some(92));
+    assert_eq!(word("ABELIN"), None);
+    let visited = |visit: &dyn Fn(&mut Vec<String>)| {
+        let mut found = Vec::new();
+        visit(&mut found);
+        found
+    };
+    let told = |found: &mut Vec<String>, word: &[u8]| {
+        found.push(String::from_utf8(word.to_vec()).unwrap());
+        ControlFlow::Continue(())
+    };
+    let prefixed = visited(&|found| index.prefixed(b"CO", |word, _| told(found, word)).unwrap());
+    assert_eq!(prefixed, ["CORALINO"]);
+    let near = visited(&|found| index.near(&Near::new("AMSOTAR", 2, false), |word, _, _| told(found, word)).unwrap());
+    assert_eq!(near, ["AMOSTRA"]);
+    let spelled = visited(&|found| index.spelled(b"EURIDES", false, |word, _| told(found, word)).unwrap());
+    assert_eq!(spelled, ["EURIDES"]);
+
+    // And every word, and every column, as a plain scan finds them.
+    let mut names: Vec<_> = rows(true).into_iter().filter_map(|row| Some((row.name?, row.rowid))).collect();
+    names.sort();
+    let all: BTreeSet<&str> = names.iter().flat_map(|(name, _)| words(name)).collect();
+    for &asked in &all {
+        let has = |name: &str| words(name).any(|word| word == asked);
+        let expected: Vec<u32> = (0..).zip(&names).filter(|(_, (name, _))| has(name)).map(|(rank, _)| rank).collect();
+        assert_eq!(word(asked), Some(expected), "{asked:.40}");
+    }
+    assert_eq!(all.len() as u64, index.words());
+    let filters = generation.filters().unwrap();
+    assert_eq!(filters.columns().birth.as_deref(), Some("nasc"));
+    for rank in 0..names.len() {
+        assert_eq!(filters.get(rank as u64).unwrap(), filter_value(rank));
+    }
+    assert!(filters.get(names.len() as u64).is_err());
 }
 
 // Other versions.

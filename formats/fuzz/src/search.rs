@@ -161,14 +161,11 @@ fn walk(u: &mut Unstructured<'_>, list: Postings<'_>, ranks: &BTreeSet<u32>) -> 
     Ok(())
 }
 
+/// Words that a walk visited, with the distances that it told.
+type Found = Vec<(String, Option<u8>)>;
+
 /// What a walk over words visits, each list compared with the model's.
-fn check<'a>(
-    found: &mut Vec<(String, Option<u8>)>,
-    lists: &Lists,
-    word: &[u8],
-    distance: Option<u8>,
-    list: Postings<'a>,
-) -> ControlFlow<()> {
+fn check(found: &mut Found, lists: &Lists, word: &[u8], distance: Option<u8>, list: Postings<'_>) -> ControlFlow<()> {
     let word = String::from_utf8(word.to_vec()).unwrap();
     let ranks = &lists[&word];
     assert_eq!((list.count(), list.cursor().seek(0).unwrap()), (ranks.len() as u64, ranks.first().copied()));
@@ -177,7 +174,7 @@ fn check<'a>(
 }
 
 fn check_words(index: &WordIndex, lists: &Lists, asked: &str) {
-    let found_by = |walk: &dyn Fn(&mut Vec<(String, Option<u8>)>)| {
+    let found_by = |walk: &dyn Fn(&mut Found)| {
         let mut found = Vec::new();
         walk(&mut found);
         found
@@ -188,12 +185,12 @@ fn check_words(index: &WordIndex, lists: &Lists, asked: &str) {
         lists.get(asked).map(|ranks| ranks.len() as u64)
     );
     let found = found_by(&|found| {
-        index.prefixed(asked.as_bytes(), |word, list| check(found, lists, word, None, list)).unwrap()
+        index.prefixed(asked.as_bytes(), |word, list| check(found, lists, word, None, list)).unwrap();
     });
     assert!(found.into_iter().eq(lists.keys().filter(|word| word.starts_with(asked)).map(plain)));
     for is_prefix in [false, true] {
         let found = found_by(&|found| {
-            index.spelled(asked.as_bytes(), is_prefix, |word, list| check(found, lists, word, None, list)).unwrap()
+            index.spelled(asked.as_bytes(), is_prefix, |word, list| check(found, lists, word, None, list)).unwrap();
         });
         let classes: BTreeSet<_> = lists.keys().map(|word| (spelling_key(word), word)).collect();
         let fits = |class: &str| if is_prefix { class.starts_with(asked) } else { class == asked };
@@ -201,7 +198,7 @@ fn check_words(index: &WordIndex, lists: &Lists, asked: &str) {
         for edits_max in 0..=2 {
             let near = Near::new(asked, edits_max, is_prefix);
             let found = found_by(&|found| {
-                index.near(&near, |word, distance, list| check(found, lists, word, Some(distance), list)).unwrap()
+                index.near(&near, |word, distance, list| check(found, lists, word, Some(distance), list)).unwrap();
             });
             let expected =
                 lists.keys().map(|word| (word.clone(), Some(distance(asked, word, is_prefix).min(255) as u8)));

@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn spellings_are_sorted_in_any_memory() {
-        let words: std::collections::BTreeSet<_> = (0..2000_u32)
+        let words: std::collections::BTreeSet<_> = (0..300_u32)
             .map(|i| {
                 let letter =
                     |at: u32| char::from(b"AEIHYWPTSZCKQLL"[(i.wrapping_mul(2_654_435_761) >> (4 * at)) as usize % 15]);
@@ -317,7 +317,7 @@ mod tests {
         let fst = builder.into_inner().unwrap();
         let whole = spelled_fst(&fst, usize::MAX).unwrap();
         assert_eq!(Fst::new(&whole).unwrap().len(), words.len());
-        for bytes_max in [1, 1000, 5000, 50_000] {
+        for bytes_max in [1, 1000, 5000] {
             // One by one takes as many turns as there are words.
             assert!(spelled_fst(&fst, bytes_max).unwrap() == whole, "{bytes_max} bytes");
         }

@@ -9,6 +9,7 @@ use balcao_registry::TableName;
 use clap::{Parser, Subcommand};
 
 use crate::build::{BuildPlan, MEMORY_MIN, build};
+use crate::filters::{FilterSummary, SearchPlan};
 use crate::progress::Bar;
 use crate::stats::stats;
 use crate::verify::verify;
@@ -52,6 +53,15 @@ enum Command {
         /// Also write the rows into a copy in the order of their names: a page of names is then one walk. Takes about as much disk as the table.
         #[arg(long)]
         cluster: bool,
+        /// Leave the word index out: names are then found by their beginning only.
+        #[arg(long)]
+        no_words: bool,
+        /// The column with the sex, to filter by; '' for none [default: sexo, where the table has it].
+        #[arg(long, value_name = "NAME")]
+        sex_column: Option<String>,
+        /// The column with the day of birth, to filter by; '' for none [default: nasc, where the table has it].
+        #[arg(long, value_name = "NAME")]
+        birth_column: Option<String>,
     },
     /// Check every checksum, order and count; with the database, that every row is found by its keys.
     Verify {
@@ -110,10 +120,23 @@ impl Args {
     pub fn run(self) -> Result<String> {
         let bar = Bar::new();
         let text = match self.command {
-            Command::Build { db, out, table, cpf_column, name_column, shards, memory, cluster } => {
+            Command::Build {
+                db,
+                out,
+                table,
+                cpf_column,
+                name_column,
+                shards,
+                memory,
+                cluster,
+                no_words,
+                sex_column,
+                birth_column,
+            } => {
                 let table = TableName { table, cpf_column, name_column };
                 let shards = shards.map(|shards| shards.0);
-                let plan = BuildPlan { db, index: out, table, shards, memory, cluster };
+                let search = SearchPlan { words: !no_words, sex_column, birth_column };
+                let plan = BuildPlan { db, index: out, table, shards, memory, cluster, search };
                 let summary = build(&plan, &bar);
                 bar.finish();
                 let summary = summary.with_context(|| format!("cannot index {}", plan.db.display()))?;
@@ -162,10 +185,36 @@ fn summary_text(summary: &crate::Summary) -> String {
     if let Some(bytes) = summary.cluster_bytes {
         let _ = writeln!(text, "copy         {bytes} ({:.2} a row)", bytes as f64 / summary.rows.max(1) as f64);
     }
+    if let Some(words) = &summary.words {
+        let per_row = words.bytes as f64 / summary.rows.max(1) as f64;
+        let _ = writeln!(text, "words        {} distinct, {} bytes ({per_row:.2} a row)", words.distinct, words.bytes);
+    }
+    if let Some(filters) = &summary.filters {
+        text += &filters_text(filters, summary.rows);
+    }
+    for (what, why) in [("words", &summary.words_left_out), ("filters", &summary.filters_left_out)] {
+        if let Some(why) = why {
+            let _ = writeln!(text, "{what:<12} left out: {why}");
+        }
+    }
     if summary.spilled_bytes > 0 {
         let _ = writeln!(text, "spilled      {}", summary.spilled_bytes);
     }
     let _ = writeln!(text, "seconds      {:.2}", summary.seconds);
+    text
+}
+
+fn filters_text(filters: &FilterSummary, rows: u64) -> String {
+    let per_row = filters.bytes as f64 / rows.max(1) as f64;
+    let mut text = format!("filters      {} bytes ({per_row:.2} a row)\n", filters.bytes);
+    for (kind, column, unreadable) in [
+        ("sex", &filters.sex_column, filters.sex_unreadable),
+        ("birth", &filters.birth_column, filters.birth_unreadable),
+    ] {
+        if let Some(column) = column {
+            let _ = writeln!(text, "by {kind:<9} column {column}, {unreadable} without a value");
+        }
+    }
     text
 }
 
@@ -176,6 +225,12 @@ fn stats_text(stats: &crate::Stats) -> String {
     );
     for (kind, count) in &stats.anomalies {
         let _ = writeln!(text, "{kind:<18} {count}");
+    }
+    if let Some(words) = stats.distinct_words {
+        let _ = writeln!(text, "words        {words} distinct");
+    }
+    if let Some(filters) = &stats.filters {
+        text += &filters_text(filters, stats.rows);
     }
     for (part, bytes) in &stats.bytes {
         let _ = writeln!(text, "{part:<12} {bytes:>14} bytes {:>8.3} a row", *bytes as f64 / stats.rows.max(1) as f64);

@@ -59,6 +59,11 @@ impl<'t> Ranking<'t> {
         }
     }
 
+    /// How many tokens there are.
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
     /// The token at a place of the order.
     pub(crate) fn token(&self, place: usize) -> &'t [u8] {
         let (table, number) = self.order[place];

@@ -313,7 +313,7 @@ impl<D: Keys> RunReader<'_, D> {
             self.buffer = Vec::new();
             self.buffer = vec![0; bytes];
         }
-        file.file.read_exact_at(&mut self.buffer, at + start)?;
+        file.read_exact_at(&mut self.buffer, at + start)?;
         self.buffer_at = start;
         self.at = 0;
         self.end = (self.stretch_end - start).min(bytes as u64) as usize;
@@ -338,10 +338,16 @@ impl SpillFile {
         self.next.load(atomic::Ordering::Relaxed)
     }
 
-    fn append(&self, bytes: &[u8]) -> io::Result<u64> {
+    /// Writes `bytes` behind all others: where they begin.
+    pub(crate) fn append(&self, bytes: &[u8]) -> io::Result<u64> {
         let at = self.next.fetch_add(bytes.len() as u64, atomic::Ordering::Relaxed);
         self.file.write_all_at(bytes, at)?;
         Ok(at)
+    }
+
+    /// Fills `bytes` from a place that was written.
+    pub(crate) fn read_exact_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
+        self.file.read_exact_at(bytes, at)
     }
 }
 

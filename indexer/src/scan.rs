@@ -1,27 +1,25 @@
 //! The scan: every row of the table once, in parallel, its keys sorted into runs within the memory budget.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::{io, path::Path, thread};
+use std::thread;
 
-use balcao_index::{SourceError, Storage, TokenTable, catch_map_faults, map_faults};
-use balcao_registry::{Lost, RegistryError, Table, Tree, cell};
+use balcao_index::{SourceError, TokenTable, catch_map_faults, map_faults};
+use balcao_record::Cell;
+use balcao_registry::{Lost, Record, RegistryError, Table, Tree, cell};
 use rusqlite::{Connection, Statement};
 
 use crate::anomaly::{self, Anomaly};
 use crate::batch::{NameBatch, NumberBatch};
 use crate::build::BuildError;
+use crate::filters::{FilterCells, FilterPlan, Unreadable};
 use crate::held::HeldFile;
 use crate::progress::Progress;
 use crate::ranges::{Ranges, RowidSpan};
-use crate::run::{Run, SpillFile, Whole};
+use crate::run::Run;
+use crate::store::Store;
 
 /// Rows between two looks at whether another thread is idle.
 const ROWS_BETWEEN_SHARING: u64 = 1024;
-
-/// Bytes of a batch at most. A batch that fits the processor's cache is sorted twice as fast as one of 64 MiB, and the merge hardly feels
-/// the greater number of runs.
-const BATCH_BYTES_MAX: u64 = 8 << 20;
 
 /// What a scan found.
 pub(crate) struct Scanned {
@@ -35,93 +33,34 @@ pub(crate) struct Scanned {
     ends: Option<RowidSpan>,
     /// By [`Anomaly`].
     pub(crate) counts: [u64; Anomaly::ALL.len()],
+    pub(crate) unreadable: Unreadable,
 }
 
-/// How the memory of a build is shared out, in bytes. Half of it is for sorted runs and their stretches, a quarter for the batches of all threads, an
-/// eighth for the tokens, the rest for what a run takes while it is packed, the merge's buffers, and the sparse indexes.
-struct Budget {
-    whole: u64,
-    runs: u64,
-    name_batch: usize,
-    cpf_batch: usize,
-    anomaly_batch: usize,
-    tokens: usize,
+/// What is scanned, and what is read of it.
+pub(crate) struct Source<'a> {
+    pub(crate) file: &'a HeldFile,
+    pub(crate) table: &'a Table,
+    /// The least and the greatest rowid.
+    pub(crate) span: RowidSpan,
+    pub(crate) filters: &'a FilterPlan,
 }
 
-impl Budget {
-    fn new(memory: u64, threads: usize) -> Self {
-        let share = |part: u64| (memory / part / threads as u64).min(BATCH_BYTES_MAX) as usize;
-        Self {
-            whole: memory,
-            runs: memory / 2,
-            name_batch: share(6),
-            cpf_batch: share(16),
-            anomaly_batch: share(64),
-            tokens: (memory / 8 / threads as u64) as usize,
-        }
-    }
-}
-
-/// Where the threads put their runs.
-struct Store<'a> {
-    budget: Budget,
-    storage: &'a dyn Storage,
-    folder: &'a Path,
-    resident: AtomicU64,
-    spill: Mutex<Option<Arc<SpillFile>>>,
-}
-
-impl Store<'_> {
-    /// Takes a run in, spilled where the memory for runs is used up.
-    fn keep<K: Whole>(&self, mut run: Run<K>, runs: &mut Vec<Run<K>>) -> Result<(), BuildError> {
-        let bytes = run.memory_bytes();
-        if self.resident.fetch_add(bytes, Ordering::Relaxed) + bytes > self.budget.runs {
-            run.spill(&self.spill_file()?).map_err(BuildError::Spill)?;
-            self.resident.fetch_sub(bytes - run.memory_bytes(), Ordering::Relaxed);
-        }
-        runs.push(run);
-        Ok(())
-    }
-
-    /// How many times longer the stretches of the next run are to be: the more was spilled, the longer, so that what is remembered of the
-    /// stretches of all runs grows as the logarithm of what was spilled, and does not fill the memory however large the table is.
-    fn growth(&self) -> usize {
-        let spill = self.spill.lock().unwrap_or_else(PoisonError::into_inner);
-        let spilled = spill.as_ref().map_or(0, |file| file.bytes());
-        (spilled / self.budget.whole.max(1)) as usize + 1
-    }
-
-    fn spill_file(&self) -> Result<Arc<SpillFile>, BuildError> {
-        let mut spill = self.spill.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = spill.as_ref() {
-            return Ok(Arc::clone(file));
-        }
-        let file = Arc::new(SpillFile::create(self.storage, self.folder).map_err(BuildError::Spill)?);
-        *spill = Some(Arc::clone(&file));
-        Ok(file)
-    }
-}
-
-/// Scans `table` in `file` over `connections`, one thread each. `span` holds the least and the greatest rowid. Spills into `folder`.
+/// Scans a table over `connections`, one thread each, into `store`.
 pub(crate) fn scan(
     connections: Vec<Connection>,
-    file: &HeldFile,
-    table: &Table,
-    span: RowidSpan,
-    memory: u64,
-    (storage, folder): (&dyn Storage, &Path),
+    source: &Source<'_>,
+    store: &Store<'_>,
     progress: &dyn Progress,
-) -> Result<(Scanned, u64), BuildError> {
+) -> Result<Scanned, BuildError> {
+    let &Source { file, table, span, .. } = source;
     let ranges = Ranges::new(span, connections.len());
-    let budget = Budget::new(memory, connections.len());
-    let store = Store { budget, storage, folder, resident: AtomicU64::new(0), spill: Mutex::new(None) };
     // Through a map a file that is cut short is no error of a read: it is counted, and then nothing that was read is believed.
     catch_map_faults().map_err(SourceError::Io)?;
     let faults = map_faults();
     let map = file.map().map_err(SourceError::Io)?;
     let tree = Tree::describe(&connections[0], &table.name, table.columns.len(), &map)?;
     let pages = tree.as_ref().map(|tree| (tree, &*map));
-    let shared = Shared { ranges: &ranges, store: &store, table, pages, span, covered: AtomicU64::new(0), progress };
+    let shared = Shared { source, ranges: &ranges, store, pages, covered: AtomicU64::new(0), progress };
     let parts: Vec<Result<Scanned, BuildError>> = thread::scope(|scope| {
         let shared = &shared;
         let start =
@@ -142,8 +81,7 @@ pub(crate) fn scan(
     if whole.ends != Some(span) {
         return Err(BuildError::Disorder);
     }
-    let spilled = store.spill.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(0, |file| file.bytes());
-    Ok((whole, spilled))
+    Ok(whole)
 }
 
 impl Scanned {
@@ -156,6 +94,7 @@ impl Scanned {
             rows: 0,
             ends: None,
             counts: [0; Anomaly::ALL.len()],
+            unreadable: Unreadable::default(),
         }
     }
 
@@ -167,6 +106,7 @@ impl Scanned {
         self.rows += other.rows;
         self.saw(other.ends);
         self.counts.iter_mut().zip(other.counts).for_each(|(sum, count)| *sum += count);
+        self.unreadable.add(other.unreadable);
     }
 
     fn saw(&mut self, ends: Option<RowidSpan>) {
@@ -179,12 +119,11 @@ impl Scanned {
 
 /// What the scanning threads share.
 struct Shared<'a> {
+    source: &'a Source<'a>,
     ranges: &'a Ranges,
     store: &'a Store<'a>,
-    table: &'a Table,
     /// How the table lies in the file, and the file, where its rows can be read without SQLite.
     pages: Option<(&'a Tree, &'a [u8])>,
-    span: RowidSpan,
     /// Rowids, not rows, that lie behind the threads.
     covered: AtomicU64,
     progress: &'a dyn Progress,
@@ -193,7 +132,8 @@ struct Shared<'a> {
 impl Shared<'_> {
     fn report(&self, rows: u64, rowids: u64) {
         let covered = self.covered.fetch_add(rowids, Ordering::Relaxed).wrapping_add(rowids);
-        self.progress.rows(rows, covered as f64 / (distance(self.span.0, self.span.1) as f64 + 1.0));
+        let (least, greatest) = self.source.span;
+        self.progress.rows(rows, covered as f64 / (distance(least, greatest) as f64 + 1.0));
     }
 }
 
@@ -251,6 +191,27 @@ impl Walk {
     }
 }
 
+/// What is read of a row.
+struct Cells<'c> {
+    cpf: Cell<'c>,
+    name: Cell<'c>,
+    filters: FilterCells<'c>,
+}
+
+impl Source<'_> {
+    /// The cells of a row; `None` where not all of them are in the record.
+    #[inline]
+    fn cells<'c>(&self, record: Record<'c>) -> Option<Cells<'c>> {
+        let value = |at| record.value(at).map(cell);
+        let (cpf, name) = (value(self.table.cpf_at)?, value(self.table.name_at)?);
+        Some(Cells { cpf, name, filters: self.filters.cells(value)? })
+    }
+
+    fn scan_sql(&self) -> String {
+        self.table.scan_sql(&self.filters.further())
+    }
+}
+
 /// One thread's scan.
 struct Scanner<'a> {
     shared: &'a Shared<'a>,
@@ -275,7 +236,8 @@ impl<'a> Scanner<'a> {
     }
 
     fn scan(&mut self, connection: &Connection) -> Result<(), BuildError> {
-        let mut sqlite = connection.prepare(&self.shared.table.scan_sql()).map_err(RegistryError::from)?;
+        let sqlite = self.shared.source.scan_sql();
+        let mut sqlite = connection.prepare(&sqlite).map_err(RegistryError::from)?;
         while let Some((start, end)) = self.shared.ranges.next() {
             let mut walk = Walk { start, end, seen: None, reported: start, since: 0 };
             match self.shared.pages {
@@ -299,15 +261,15 @@ impl<'a> Scanner<'a> {
         walk: &mut Walk,
         sqlite: &mut Statement<'_>,
     ) -> Result<(), BuildError> {
-        let (cpf_at, name_at) = (self.shared.table.cpf_at, self.shared.table.name_at);
+        let source = self.shared.source;
         for row in tree.rows(bytes, walk.start) {
             // SQLite might find a way on, but then not to all of the rows.
             let (rowid, record) = row.map_err(|Lost| BuildError::Tree)?;
             if !walk.takes(rowid)? {
                 break;
             }
-            match record.and_then(|record| record.value(cpf_at).zip(record.value(name_at))) {
-                Some((cpf, name)) => self.row(rowid, cell(cpf), cell(name))?,
+            match record.and_then(|record| source.cells(record)) {
+                Some(cells) => self.row(rowid, cells)?,
                 None => {
                     let mut rows = sqlite.query([rowid, rowid]).map_err(RegistryError::from)?;
                     let row = rows.next().map_err(RegistryError::from)?.ok_or(BuildError::Disorder)?;
@@ -338,21 +300,19 @@ impl<'a> Scanner<'a> {
 
     fn row_of_sqlite(&mut self, rowid: i64, row: &rusqlite::Row<'_>) -> Result<(), BuildError> {
         let value = |at| row.get_ref(at).map(cell).map_err(RegistryError::from);
-        self.row(rowid, value(1)?, value(2)?)
+        let filters = self.shared.source.filters.further_cells(|at| value(at + 3))?;
+        self.row(rowid, Cells { cpf: value(1)?, name: value(2)?, filters })
     }
 
-    fn row(
-        &mut self,
-        rowid: i64,
-        cpf: balcao_record::Cell<'_>,
-        name: balcao_record::Cell<'_>,
-    ) -> Result<(), BuildError> {
-        let row = distance(self.shared.span.0, rowid);
+    fn row(&mut self, rowid: i64, cells: Cells<'_>) -> Result<(), BuildError> {
+        let source = self.shared.source;
+        let row = distance(source.span.0, rowid);
         let Self { shared, names, anomalies, found, key, .. } = self;
-        let keys = anomaly::keys(cpf, name, key, |anomaly| {
+        let keys = anomaly::keys(cells.cpf, cells.name, key, |anomaly| {
             found.counts[anomaly as usize] += 1;
             anomalies.push(row, anomaly as u64);
         });
+        let value = source.filters.read(cells.filters, &mut found.unreadable);
         found.rows += 1;
         if let Some(code) = keys.cpf_code {
             self.cpf.push(code, row);
@@ -361,7 +321,7 @@ impl<'a> Scanner<'a> {
             if names.is_full() {
                 shared.store.keep(names.sort(shared.store.growth()), &mut found.names)?;
             }
-            names.push(keys.name, row);
+            names.push(keys.name, source.filters.pack(row, value));
         }
         if self.cpf.is_full() {
             shared.store.keep(self.cpf.sort(shared.store.growth()), &mut self.found.cpf)?;
@@ -384,51 +344,5 @@ impl<'a> Scanner<'a> {
         }
         self.found.tokens.push(self.names.into_table());
         Ok(self.found)
-    }
-}
-
-/// So that a spill's error says what to do.
-pub(crate) fn spill_message(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "the disk is full; free some space, or raise --memory so that less is spilled".to_owned()
-        }
-        io::ErrorKind::FileTooLarge => {
-            "the spilled keys may not grow so large here; raise the limit of a file (`ulimit -f`), or --memory so that less is spilled".to_owned()
-        }
-        _ => format!("cannot spill to the index folder: {error}; check the disk, or raise --memory so that less is spilled"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use balcao_index::RealFiles;
-
-    /// Forty times the memory of names that share nothing: were the stretches as short as ever, the keys of them would take half of it.
-    #[test]
-    fn what_is_remembered_of_spilled_runs_stays_within_the_memory() {
-        const MEMORY: u64 = 4 << 20;
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store {
-            budget: Budget::new(MEMORY, 1),
-            storage: &RealFiles,
-            folder: folder.path(),
-            resident: AtomicU64::new(0),
-            spill: Mutex::new(None),
-        };
-        let mut batch = NameBatch::new(store.budget.name_batch, 0, 0);
-        let mut runs = Vec::new();
-        let same = "X".repeat(134);
-        for row in 0..1_120_000_u64 {
-            if batch.is_full() {
-                store.keep(batch.sort(store.growth()), &mut runs).unwrap();
-            }
-            batch.push(format!("{:016X}{same}", row.wrapping_mul(0x9E37_79B9_7F4A_7C15)).as_bytes(), row);
-        }
-        assert!(store.spill_file().unwrap().bytes() > 39 * MEMORY);
-        let taken: u64 = runs.iter().map(Run::memory_bytes).sum();
-        assert_eq!(taken, store.resident.into_inner());
-        assert!(taken < MEMORY / 2 + MEMORY / 8, "{taken} bytes");
     }
 }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use balcao_index::{FileEntry, Generation, IndexError};
+use balcao_index::{FileEntry, Generation, IndexError, WordIndex};
 use serde::Serialize;
+
+use crate::filters::FilterSummary;
 
 /// What a generation holds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -25,7 +27,13 @@ pub struct Stats {
     pub shards: (usize, usize),
     /// Anomalies by kind.
     pub anomalies: BTreeMap<String, u64>,
-    /// Bytes by part.
+    /// Distinct words of the names, where there is a word index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distinct_words: Option<u64>,
+    /// The filter columns, where there are some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filters: Option<FilterSummary>,
+    /// Bytes by part. `words` is the dictionary that names are coded with, `word_index` that which they are found with.
     pub bytes: BTreeMap<&'static str, u64>,
     /// Bytes of all parts.
     pub bytes_total: u64,
@@ -44,7 +52,7 @@ pub fn stats(index: &Path) -> Result<Stats, IndexError> {
     let generation = Generation::open_current(index)?;
     let manifest = generation.manifest();
     let sum = |files: &mut dyn Iterator<Item = &FileEntry>| files.map(|file| file.bytes).sum::<u64>();
-    let bytes = BTreeMap::from([
+    let mut bytes = BTreeMap::from([
         ("cpf_keys", sum(&mut manifest.cpf.iter().map(|shard| &shard.keys))),
         ("cpf_rowids", sum(&mut manifest.cpf.iter().map(|shard| &shard.rows))),
         ("name_keys", sum(&mut manifest.names.iter().map(|shard| &shard.keys))),
@@ -52,6 +60,12 @@ pub fn stats(index: &Path) -> Result<Stats, IndexError> {
         ("words", manifest.words.bytes),
         ("anomalies", manifest.anomalies_file.bytes),
     ]);
+    if let Some(entry) = &manifest.word_index {
+        bytes.insert("word_index", entry.bytes);
+    }
+    if let Some(entry) = &manifest.filters {
+        bytes.insert("filters", sum(&mut entry.files.iter()));
+    }
     let bytes_total = bytes.values().sum();
     Ok(Stats {
         generation: manifest.generation.clone(),
@@ -62,6 +76,8 @@ pub fn stats(index: &Path) -> Result<Stats, IndexError> {
         name_rows: manifest.name_rows,
         shards: (manifest.cpf.len(), manifest.names.len()),
         anomalies: manifest.anomalies.clone(),
+        distinct_words: generation.word_index().map(WordIndex::words),
+        filters: manifest.filters.as_ref().map(FilterSummary::from),
         bytes,
         bytes_total,
         bytes_per_row: bytes_total as f64 / manifest.rows.max(1) as f64,

@@ -1,18 +1,20 @@
 //! `indexer verify`: the generation by itself, and with the database beside it: every row is found by its keys.
 
 use std::num::NonZero;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use balcao_index::{Generation, IndexError, Part, SourceError, SourceFile, Verified};
+use balcao_index::{FilterValue, Generation, IndexError, Part, SourceError, SourceFile, Verified};
 use balcao_record::NameKey;
 use balcao_registry::{RegistryError, Table, TableName, cell};
 use rusqlite::Connection;
 
 use crate::build::{BuildError, connect};
 use crate::cluster::Cluster;
+use crate::filters::{FilterPlan, Unreadable};
 use crate::held::HeldFile;
 use crate::progress::Progress;
 use crate::ranges::Ranges;
@@ -47,8 +49,36 @@ pub enum VerifyError {
     Missing {
         /// The row.
         rowid: i64,
-        /// `CPF` or `name`.
+        /// `CPF`, `name` or `words`.
         key: &'static str,
+    },
+    /// A row's filter is not what its cell says.
+    #[error("the filter by `{column}` of row {rowid} is not what the table has; build the index again")]
+    Filter {
+        /// The row.
+        rowid: i64,
+        /// The column.
+        column: String,
+    },
+    /// More or fewer cells without a value than the index says.
+    #[error("{found} rows have no value in `{column}`, the index says {expected}; build the index again")]
+    Unreadable {
+        /// The column.
+        column: String,
+        /// In the table.
+        found: u64,
+        /// In the index.
+        expected: u64,
+    },
+    /// The word index has other words than the names.
+    #[error(
+        "the names have {found} words, each counted once for a row, and the word index {expected}; build the index again"
+    )]
+    Words {
+        /// In the names.
+        found: u64,
+        /// In the word index.
+        expected: u64,
     },
     /// The copy of the rows does not hold what the table does.
     #[error("the copy of the rows differs from the table at rank {rank} by name; build the index again")]
@@ -104,12 +134,15 @@ fn verify_database(generation: &Generation, db: &Path, progress: &dyn Progress) 
             return Err(if held.is_untouched() { VerifyError::OtherContent } else { BuildError::Changed.into() });
         }
     }
+    let columns = generation.filters().map(|filters| filters.columns().clone()).unwrap_or_default();
+    let filters = FilterPlan::of_index(&table, &columns)?;
     let counts = Counts::default();
     if let Some(span) = table.rowid_range(&connections[0]).map_err(BuildError::from)? {
         progress.stage("rows");
         let ranges = Ranges::new(span, threads);
         let rows = manifest.rows;
-        let checker = Checker { generation, table: &table, ranges: &ranges, counts: &counts, rows, progress };
+        let checker =
+            Checker { generation, table: &table, filters: &filters, ranges: &ranges, counts: &counts, rows, progress };
         let results: Vec<Result<(), VerifyError>> = thread::scope(|scope| {
             let check = |connection| {
                 let checker = &checker;
@@ -131,6 +164,7 @@ fn verify_database(generation: &Generation, db: &Path, progress: &dyn Progress) 
             return Err(VerifyError::Count { key, found, expected });
         }
     }
+    compare_search_counts(generation, &counts)?;
     if manifest.cluster.is_some() {
         let cluster = Cluster { table: &table, memory: CLUSTER_MEMORY, progress };
         cluster.verify(&mut connect(db, threads + 1)?, generation)?;
@@ -141,17 +175,49 @@ fn verify_database(generation: &Generation, db: &Path, progress: &dyn Progress) 
     Ok(())
 }
 
+/// What the index says of words and of cells without a value, and what was found in the table. Each word of each name was found in the word index, and
+/// the filters of each row: with equal counts there is nothing else.
+fn compare_search_counts(generation: &Generation, counts: &Counts) -> Result<(), VerifyError> {
+    if let Some(index) = generation.word_index() {
+        let (found, mut expected) = (counts.words.load(Ordering::Relaxed), 0);
+        index.prefixed(b"", |_, ranks| {
+            expected += ranks.count();
+            ControlFlow::Continue(())
+        })?;
+        if found != expected {
+            return Err(VerifyError::Words { found, expected });
+        }
+    }
+    let Some(entry) = &generation.manifest().filters else { return Ok(()) };
+    let found = *counts.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+    for (column, found, expected) in [
+        (&entry.sex_column, found.sex, entry.sex_unreadable),
+        (&entry.birth_column, found.birth, entry.birth_unreadable),
+    ] {
+        if let Some(column) = column.clone()
+            && found != expected
+        {
+            return Err(VerifyError::Unreadable { column, found, expected });
+        }
+    }
+    Ok(())
+}
+
 /// Rows with keys, as the table has them.
 #[derive(Default)]
 struct Counts {
     cpf: AtomicU64,
     names: AtomicU64,
+    /// Words of names, each once for a row.
+    words: AtomicU64,
+    unreadable: Mutex<Unreadable>,
     rows: AtomicU64,
 }
 
 struct Checker<'a> {
     generation: &'a Generation,
     table: &'a Table,
+    filters: &'a FilterPlan,
     ranges: &'a Ranges,
     counts: &'a Counts,
     rows: u64,
@@ -162,8 +228,8 @@ impl Checker<'_> {
     fn check(&self, connection: &Connection) -> Result<(), VerifyError> {
         let read = |error: rusqlite::Error| VerifyError::Database(RegistryError::from(error).into());
         let _leave = self.ranges.leave_on_drop();
-        let mut statement = connection.prepare(&self.table.scan_sql()).map_err(read)?;
-        let mut key = String::new();
+        let mut statement = connection.prepare(&self.table.scan_sql(&self.filters.further())).map_err(read)?;
+        let (mut key, mut unreadable) = (String::new(), Unreadable::default());
         while let Some((start, mut end)) = self.ranges.next() {
             let mut rows = statement.query([start, end]).map_err(read)?;
             let mut since = 0;
@@ -172,13 +238,17 @@ impl Checker<'_> {
                 if rowid > end {
                     break;
                 }
-                if let Some(cpf) = cell(row.get_ref(1).map_err(read)?).cpf() {
+                let value = |at| row.get_ref(at).map(cell).map_err(read);
+                if let Some(cpf) = value(1)?.cpf() {
                     self.find(Part::Cpf, self.generation.cpf_ranks(cpf)?, rowid)?;
                     self.counts.cpf.fetch_add(1, Ordering::Relaxed);
                 }
-                if cell(row.get_ref(2).map_err(read)?).name_key(&mut key) == NameKey::Key {
-                    self.find(Part::Name, self.generation.name_ranks(&key)?, rowid)?;
+                let filters = self.filters.read(self.filters.further_cells(|at| value(at + 3))?, &mut unreadable);
+                if value(2)?.name_key(&mut key) == NameKey::Key {
+                    let rank = self.find(Part::Name, self.generation.name_ranks(&key)?, rowid)?;
                     self.counts.names.fetch_add(1, Ordering::Relaxed);
+                    self.compare_filters(rank, rowid, filters)?;
+                    self.find_words(rank, rowid, &key)?;
                 }
                 since += 1;
                 if since == ROWS_BETWEEN_SHARING {
@@ -194,6 +264,39 @@ impl Checker<'_> {
             }
             self.report(since);
         }
+        self.counts.unreadable.lock().unwrap_or_else(PoisonError::into_inner).add(unreadable);
+        Ok(())
+    }
+
+    fn compare_filters(&self, rank: u64, rowid: i64, expected: FilterValue) -> Result<(), VerifyError> {
+        let Some(filters) = self.generation.filters() else { return Ok(()) };
+        let found = filters.get(rank)?;
+        let columns = filters.columns();
+        for (column, same) in
+            [(&columns.sex, found.sex == expected.sex), (&columns.birth, found.birth == expected.birth)]
+        {
+            if let (Some(column), false) = (column.clone(), same) {
+                return Err(VerifyError::Filter { rowid, column });
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds each distinct word of a name in the word index, and the row's rank among its ranks.
+    fn find_words(&self, rank: u64, rowid: i64, name: &str) -> Result<(), VerifyError> {
+        let Some(index) = self.generation.word_index() else { return Ok(()) };
+        let missing = VerifyError::Missing { rowid, key: "words" };
+        let Ok(rank) = u32::try_from(rank) else { return Err(missing) };
+        let mut words: Vec<&str> = balcao_record::words(name).collect();
+        words.sort_unstable();
+        words.dedup();
+        for word in &words {
+            let ranks = index.word(word.as_bytes())?;
+            if ranks.map(|ranks| ranks.cursor().seek(rank)).transpose()?.flatten() != Some(rank) {
+                return Err(missing);
+            }
+        }
+        self.counts.words.fetch_add(words.len() as u64, Ordering::Relaxed);
         Ok(())
     }
 
@@ -202,14 +305,14 @@ impl Checker<'_> {
         self.progress.rows(rows, done as f64 / self.rows.max(1) as f64);
     }
 
-    /// Finds `rowid` among the ranks of its key, which are in the order of rowids.
-    fn find(&self, part: Part, ranks: Range<u64>, rowid: i64) -> Result<(), VerifyError> {
+    /// Finds `rowid` among the ranks of its key, which are in the order of rowids: its rank.
+    fn find(&self, part: Part, ranks: Range<u64>, rowid: i64) -> Result<u64, VerifyError> {
         let (mut low, mut high) = (ranks.start, ranks.end);
         while low < high {
             let middle = u64::midpoint(low, high);
             let found = self.generation.rowid(part, middle)?;
             match found.cmp(&rowid) {
-                std::cmp::Ordering::Equal => return Ok(()),
+                std::cmp::Ordering::Equal => return Ok(middle),
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle,
             }

@@ -10,7 +10,7 @@ use balcao_benches::scratch::Scratch;
 use balcao_datasets::{Plan, Recipe, write_registry};
 use balcao_engine::Snapshot;
 use balcao_index::{Generation, Map};
-use balcao_indexer::{BuildPlan, Silent, build};
+use balcao_indexer::{BuildPlan, SearchPlan, Silent, build};
 use balcao_record::{Cpf, normalize};
 use balcao_registry::{Access, Table, TableName, Tree, open};
 use rusqlite::Connection;
@@ -80,7 +80,18 @@ fn table_name() -> TableName {
 fn build_once(db: &Path, index: PathBuf, cluster: bool) -> anyhow::Result<()> {
     if !index.join("CURRENT").exists() {
         let db = db.to_owned();
-        build(&BuildPlan { db, index, table: table_name(), shards: None, memory: MEMORY_BYTES, cluster }, &Silent)?;
+        build(
+            &BuildPlan {
+                db,
+                index,
+                table: table_name(),
+                shards: None,
+                memory: MEMORY_BYTES,
+                cluster,
+                search: SearchPlan::default(),
+            },
+            &Silent,
+        )?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use super::spoil::spoil;
 use super::{Plan, Report};
 use crate::processes::{self, Server};
 use crate::scratch::Scratch;
@@ -19,7 +20,7 @@ pub struct Make {
     pub seed: u64,
 }
 
-/// Makes the registry, builds its index with these `further` arguments, verifies it, starts a server and runs the oracle against it. `adjust` may
+/// Makes the registry and spoils it further, builds its index with these `further` arguments, verifies it, starts a server and runs the oracle against it. `adjust` may
 /// change the plan; `progress` is told each step.
 ///
 /// # Errors
@@ -34,6 +35,7 @@ pub fn run(
     let (db, index) = (folder.path().join("basecpf.db"), folder.path().join("index"));
     progress(&format!("making a registry of {} rows", make.rows));
     registry(make, &db)?;
+    spoil(&db, make.seed)?;
     progress("building the index");
     let mut build = processes::command("indexer")?;
     build.arg("build").arg("--db").arg(&db).arg("--out").arg(&index).args(further);

@@ -80,13 +80,23 @@ impl Table {
         Ok(end("min")?.zip(end("max")?))
     }
 
-    /// SQL for rowid, CPF and name of the rows from rowid `?1` to `?2`, in order.
+    /// Where among the columns that of this name is.
+    ///
+    /// # Errors
+    /// [`RegistryError::NoColumn`], which tells to name another with `option`.
+    pub fn column_at(&self, wanted: &str, option: &'static str) -> Result<usize, RegistryError> {
+        place(&self.name, &self.columns, wanted, option)
+    }
+
+    /// SQL for rowid, CPF and name of the rows from rowid `?1` to `?2`, in order, and for the `further` columns behind them.
     #[must_use]
-    pub fn scan_sql(&self) -> String {
+    pub fn scan_sql(&self, further: &[usize]) -> String {
         let (rowid, table) = (self.rowid, quote(&self.name));
-        let (cpf, name) = (quote(&self.columns[self.cpf_at]), quote(&self.columns[self.name_at]));
+        let columns = [self.cpf_at, self.name_at].into_iter().chain(further.iter().copied());
+        let columns: Vec<_> = columns.filter_map(|at| self.columns.get(at)).map(|column| quote(column)).collect();
         format!(
-            "SELECT {rowid}, {cpf}, {name} FROM {table} NOT INDEXED WHERE {rowid} BETWEEN ?1 AND ?2 ORDER BY {rowid}"
+            "SELECT {rowid}, {} FROM {table} NOT INDEXED WHERE {rowid} BETWEEN ?1 AND ?2 ORDER BY {rowid}",
+            columns.join(", ")
         )
     }
 
@@ -179,7 +189,8 @@ mod tests {
         connection.execute_batch(sql).unwrap();
         let wanted = TableName { table: table.into(), cpf_column: "cpf".into(), name_column: "nome".into() };
         let described = Table::describe(&connection, &wanted)?;
-        connection.prepare(&described.scan_sql()).unwrap();
+        let every: Vec<usize> = (0..described.columns.len()).collect();
+        connection.prepare(&described.scan_sql(&every)).unwrap();
         connection.prepare(&described.row_sql()).unwrap();
         Ok(described)
     }

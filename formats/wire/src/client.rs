@@ -149,3 +149,76 @@ fn question_words() -> usize {
 fn deadline_ms() -> u32 {
     DEADLINE_MS_DEFAULT
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lookup::{Key, Last, Match, Spelling, Test};
+    use crate::request::{Operation, decode};
+
+    /// What the client writes is what the server reads.
+    #[test]
+    fn questions_are_understood() {
+        let filters = serde_json::json!({"sexo": "F", "nasc": {"from": "1980-01-01"}});
+        let question = Question {
+            id: Some(1),
+            nome: Some("ana"),
+            r#match: Some("fuzzy"),
+            last: Some("whole"),
+            spelling: Some("pt"),
+            r#where: Some(&filters),
+            deadline_ms: Some(500),
+            ..Question::default()
+        };
+        let request = decode(&serde_json::to_vec(&question).unwrap());
+        assert_eq!(request.deadline_ms, Some(500));
+        let Ok(Operation::Lookup(lookup)) = request.operation else { panic!("a lookup") };
+        let Key::Name { r#match, name } = &lookup.key else { panic!("a name") };
+        let expected = Match::Fuzzy { last: Last::Whole, spelling: Spelling::Portuguese };
+        assert_eq!((*r#match, &**name), (expected, "ANA"));
+        let columns: Vec<_> = lookup.filters.iter().map(|filter| &*filter.column).collect();
+        assert_eq!(columns, ["nasc", "sexo"]);
+        assert_eq!(lookup.filters[1].test, Test::Text("F".into()));
+        let question = Question {
+            op: Some("verify"),
+            cpf: Some("191"),
+            nome: Some("ana"),
+            nasc: Some("1980-01-31"),
+            ..Question::default()
+        };
+        let Ok(Operation::Verify(claim)) = decode(&serde_json::to_vec(&question).unwrap()).operation else {
+            panic!("a claim")
+        };
+        assert!(claim.name.is_some() && claim.birth.is_some());
+        assert_eq!(serde_json::to_string(&Question::default()).unwrap(), "{}");
+    }
+
+    #[test]
+    fn replies_to_searches_and_claims() {
+        let reply: Reply = serde_json::from_str(
+            r#"{"id":1,"status":"ok","rows":[{}],"total_at_least":7,"next":"a","distances":[3],"bounded":true}"#,
+        )
+        .unwrap();
+        assert_eq!((reply.total, reply.total_at_least, reply.bounded), (None, Some(7), true));
+        assert_eq!(reply.distances, Some(vec![3]));
+        let reply: Reply = serde_json::from_str(r#"{"status":"ok","cpf":true,"nome":"words","nasc":false}"#).unwrap();
+        assert_eq!((reply.cpf, reply.nome.as_deref(), reply.nasc), (Some(true), Some("words"), Some(false)));
+        assert!(!reply.bounded);
+        // A row's own columns of these names are not the reply's.
+        let reply: Reply =
+            serde_json::from_str(r#"{"status":"ok","rows":[{"cpf":"1","nome":null,"nasc":2}],"total":1}"#).unwrap();
+        assert_eq!((reply.cpf, reply.nome, reply.nasc), (None, None, None));
+    }
+
+    /// A server of before searches tells nothing of them, and keeps to no less than we do.
+    #[test]
+    fn greetings_of_before() {
+        let hello: Hello = serde_json::from_str(
+            r#"{"protocol":1,"server":"balcao/0.1.0","generation":"g","rows":1,"columns":["cpf"],
+            "limits":{"line_bytes":65536,"limit_max":1000,"batch_items":1000,"batch_rows":10000,"in_flight":64}}"#,
+        )
+        .unwrap();
+        assert!(hello.matches.is_empty() && hello.filters.is_empty());
+        assert_eq!((hello.limits.question_words, hello.limits.deadline_ms), (16, 2000));
+    }
+}

@@ -114,6 +114,20 @@ pub enum Match {
 }
 
 impl Match {
+    /// The values of `match`, as `hello` tells them: [`Match::name`] of each.
+    pub const NAMES: [&'static str; 4] = ["exact", "prefix", "words", "fuzzy"];
+
+    /// The text on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Prefix => "prefix",
+            Self::Words { .. } => "words",
+            Self::Fuzzy { .. } => "fuzzy",
+        }
+    }
+
     /// Tells the matches apart in hashes. Cursors are bound to these numbers.
     fn seed(self) -> u64 {
         match self {
@@ -253,6 +267,16 @@ mod tests {
         assert_eq!(lookup(r#""cpf":"191""#).fingerprint(), xxh3_64_with_seed(&191_u64.to_le_bytes(), 0));
         assert_eq!(lookup(r#""nome":"ANA","match":"exact""#).fingerprint(), xxh3_64_with_seed(b"ANA", 1));
         assert_eq!(lookup(r#""nome":"ANA""#).fingerprint(), xxh3_64_with_seed(b"ANA", 2));
+    }
+
+    #[test]
+    fn the_names_are_those_that_are_read() {
+        for name in Match::NAMES {
+            let Key::Name { r#match, .. } = lookup(&format!(r#""nome":"ANA","match":"{name}""#)).key else {
+                panic!("a name")
+            };
+            assert_eq!(r#match.name(), name);
+        }
     }
 
     #[test]

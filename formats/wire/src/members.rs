@@ -237,3 +237,222 @@ pub(crate) fn text<'a>(value: Option<Value<'a>>, member: &str) -> Result<Option<
 pub(crate) fn bad_request(message: impl Into<Cow<'static, str>>) -> Fault {
     Fault::new(Code::BadRequest, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cursor::{SearchPlace, Total};
+    use crate::lookup::{Key, Lookup};
+    use crate::request::{Operation, Request, decode};
+    use proptest::prelude::*;
+
+    fn read(members: &str) -> Request {
+        decode(format!("{{\"id\":1,{members}}}").as_bytes())
+    }
+
+    #[track_caller]
+    fn lookup(members: &str) -> Lookup {
+        match read(members).operation {
+            Ok(Operation::Lookup(lookup)) => lookup,
+            other => panic!("{members}: {other:?}"),
+        }
+    }
+
+    /// The code of the refusal; its message names what to do, and repeats nothing.
+    #[track_caller]
+    fn refuses(members: &str, code: Code) {
+        let request = read(members);
+        let Err(fault) = &request.operation else { panic!("{members}: {:?}", request.operation) };
+        assert_eq!((fault.code, &request.id), (code, &Id::Integer(1)), "{members}: {fault:?}");
+        assert!(fault.message.is_ascii() && fault.message.len() > 15, "{fault:?}");
+        assert!(!fault.message.contains("SECRET"), "{fault:?}");
+    }
+
+    /// So many different words.
+    fn words_of(count: usize) -> String {
+        (0..count).map(|word| format!("W{word}")).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn matches() {
+        for (members, expected) in [
+            ("", Match::Prefix),
+            (r#","match":null,"last":"whole""#, Match::Prefix),
+            (r#","match":"exact","spelling":"pt""#, Match::Exact),
+            (r#","match":"words""#, Match::Words { last: Last::Prefix }),
+            (r#","match":"words","last":"prefix","spelling":"pt""#, Match::Words { last: Last::Prefix }),
+            (r#","match":"words","last":"whole""#, Match::Words { last: Last::Whole }),
+            (r#","match":"fuzzy","spelling":null"#, Match::Fuzzy { last: Last::Prefix, spelling: Spelling::Plain }),
+            (
+                r#","match":"fuzzy","last":"whole","spelling":"pt""#,
+                Match::Fuzzy { last: Last::Whole, spelling: Spelling::Portuguese },
+            ),
+        ] {
+            let Key::Name { r#match, name } = lookup(&format!(r#""nome":" sílva  maria "{members}"#)).key else {
+                panic!("a name")
+            };
+            assert_eq!((r#match, &*name), (expected, "SILVA MARIA"), "{members}");
+        }
+    }
+
+    /// What is wrong with the form of a question is refused with a CPF too, where it means nothing.
+    #[test]
+    fn forms_that_are_refused() {
+        for key in [r#""nome":"SECRET""#, r#""cpf":"191""#] {
+            for form in [
+                r#""match":"Words""#,
+                r#""match":["words"]"#,
+                r#""last":"SECRET""#,
+                r#""last":true"#,
+                r#""last":{}"#,
+                r#""spelling":"PT""#,
+                r#""spelling":"""#,
+                r#""spelling":1"#,
+                r#""where":[]"#,
+                r#""where":"SECRET""#,
+                r#""where":0"#,
+                r#""where":false"#,
+                r#""where":{"a":1}"#,
+                r#""where":{"a":true}"#,
+                r#""where":{"a":["F"]}"#,
+                r#""where":{"a":19800101}"#,
+                r#""where":{"a":"1","b":"1","c":"1","d":"1","e":"1"}"#,
+                r#""where":{"a":{}}"#,
+                r#""where":{"a":{"from":null,"to":null}}"#,
+                r#""where":{"a":{"since":"1980-01-01"}}"#,
+                r#""where":{"a":{"from":"1980-01-01","SECRET":null}}"#,
+                r#""where":{"a":{"from":"SECRET"}}"#,
+                r#""where":{"a":{"from":"1980-02-30"}}"#,
+                r#""where":{"a":{"to":"1799-12-31"}}"#,
+                r#""where":{"a":{"to":"2158-01-01"}}"#,
+                r#""where":{"a":{"from":19800101}}"#,
+                r#""where":{"a":{"from":{"from":"1980-01-01"}}}"#,
+                r#""where":{"a":{"from":["1980-01-01"]}}"#,
+                r#""where":{"a":{"from":"1980-01-02","to":"1980-01-01"}}"#,
+                r#""deadline_ms":0"#,
+                r#""deadline_ms":60001"#,
+                r#""deadline_ms":-1"#,
+                r#""deadline_ms":1.5"#,
+                r#""deadline_ms":1.0"#,
+                r#""deadline_ms":1e3"#,
+                r#""deadline_ms":"2000""#,
+                r#""deadline_ms":true"#,
+                r#""deadline_ms":[1]"#,
+                r#""deadline_ms":4294967297"#,
+                r#""deadline_ms":18446744073709551617"#,
+            ] {
+                refuses(&format!("{key},{form}"), Code::BadRequest);
+            }
+        }
+        // Before its key, as well.
+        refuses(r#""cpf":"x","where":1"#, Code::BadRequest);
+        refuses(r#""nome":"-","match":"words","last":1"#, Code::BadRequest);
+        refuses(r#""nome":"-","match":"words""#, Code::InvalidName);
+        // And whatever the operation is.
+        for op in ["ping", "hello", "stats", "batch", "verify"] {
+            refuses(&format!(r#""op":"{op}","items":[],"cpf":"191","deadline_ms":0"#), Code::BadRequest);
+        }
+    }
+
+    #[test]
+    fn deadlines() {
+        for (member, expected) in [("", None), (r#","deadline_ms":null"#, None), (r#","deadline_ms":1"#, Some(1))] {
+            assert_eq!(read(&format!(r#""op":"ping"{member}"#)).deadline_ms, expected);
+        }
+        let request = read(r#""cpf":"x","deadline_ms":60000"#);
+        assert_eq!(request.deadline_ms, Some(DEADLINE_MS_MAX));
+        assert_eq!(request.operation.map_err(|fault| fault.code), Err(Code::InvalidCpf));
+    }
+
+    #[test]
+    fn words_within_their_limits() {
+        let most = words_of(QUESTION_WORDS_MAX);
+        let long = "É".repeat(FUZZY_LETTERS_MAX);
+        for (name, how) in [(&most, "words"), (&most, "fuzzy"), (&long, "fuzzy")] {
+            lookup(&format!(r#""nome":"{name} {name} {name}","match":"{how}""#));
+        }
+        let (more, longer) = (words_of(QUESTION_WORDS_MAX + 1), format!("{long}A"));
+        for how in ["exact", "prefix"] {
+            lookup(&format!(r#""nome":"{more} {longer}","match":"{how}""#));
+        }
+        lookup(&format!(r#""nome":"{longer}","match":"words""#));
+        for (name, how) in [(&more, "words"), (&more, "fuzzy"), (&longer, "fuzzy")] {
+            refuses(&format!(r#""nome":"{name}","match":"{how}""#), Code::BadRequest);
+        }
+        // Letters are counted after normalisation: a mark is none, and a ligature is several.
+        lookup(&format!(r#""nome":"{}","match":"fuzzy""#, "e\u{301}".repeat(FUZZY_LETTERS_MAX)));
+        refuses(&format!(r#""nome":"{}","match":"fuzzy""#, "ﬁ".repeat(FUZZY_LETTERS_MAX / 2 + 1)), Code::BadRequest);
+        for name in [&more, &longer] {
+            refuses(&format!(r#""op":"verify","cpf":"191","nome":"{name}""#), Code::BadRequest);
+        }
+    }
+
+    #[test]
+    fn what_filters_say() {
+        let filters = |r#where: &str| lookup(&format!(r#""cpf":"191","where":{where}"#)).filters;
+        for none in ["null", "{}", r#"{"a":null,"b":null}"#] {
+            assert!(filters(none).is_empty(), "{none}");
+        }
+        let day = |text: &str| BirthDay::parse(text);
+        let days = |from: Option<&str>, to: Option<&str>| Test::Days { from: from.and_then(day), to: to.and_then(day) };
+        let filter = |column: &str, test| Filter { column: column.into(), test };
+        assert_eq!(
+            *filters(
+                r#"{"nasc":{"to":"31/12/1989","from":" 19800101"},"a\u0301":"any text","":"","n":null,"Z":{"to":"1980-01-01"}}"#
+            ),
+            [
+                filter("", Test::Text("".into())),
+                filter("Z", days(None, Some("1980-01-01"))),
+                filter("a\u{301}", Test::Text("any text".into())),
+                filter("nasc", days(Some("1980-01-01"), Some("1989-12-31"))),
+            ]
+        );
+        let one = filters(r#"{"nasc":{"from":"1980-01-01","to":"1980-01-01"}}"#);
+        assert_eq!(*one, [filter("nasc", days(Some("1980-01-01"), Some("1980-01-01")))]);
+        // What is null is not there, so that it does not count.
+        assert_eq!(filters(r#"{"a":"1","b":null,"c":"1","d":"1","e":"1"}"#).len(), FILTERS_MAX);
+    }
+
+    #[test]
+    fn cursors_of_both_versions() {
+        let place = Cursor { generation: 1, question: 2, position: 3, search: None };
+        let search = Some(SearchPlace { level: 33, total: Total::Exact(u64::MAX), given: 5 });
+        for cursor in [place, Cursor { search, ..place }] {
+            let members = format!(r#""nome":"A","match":"words","cursor":"{}""#, cursor.encode());
+            assert_eq!(lookup(&members).cursor, Some(cursor));
+        }
+        refuses(&format!(r#""nome":"A","cursor":"{}""#, "A".repeat(CURSOR_BYTES_MAX + 1)), Code::BadRequest);
+    }
+
+    /// A line of words that are nearly all the same costs as little as its bytes.
+    #[test]
+    fn a_line_of_words_is_counted_to_its_end() {
+        let name = "A ".repeat(30_000);
+        lookup(&format!(r#""nome":"{name}","match":"words""#));
+        refuses(&format!(r#""nome":"{name} {}","match":"words""#, words_of(QUESTION_WORDS_MAX)), Code::BadRequest);
+    }
+
+    proptest! {
+        /// Whatever a member is, it is read or refused, and nothing of it shows.
+        #[test]
+        fn any_value_of_any_member(
+            member in prop::sample::select(vec!["match", "last", "spelling", "where", "deadline_ms", "nasc", "cursor", "limit"]),
+            value in prop_oneof![
+                Just(r#""SECRET""#.to_owned()),
+                Just(r#"{"SECRET":"SECRET"}"#.to_owned()),
+                "[1-9][0-9]{0,11}",
+                any::<f64>().prop_map(|number| serde_json::Value::from(number).to_string()),
+                any::<String>().prop_map(|text| serde_json::Value::from(text).to_string()),
+                "[a-c]{0,2}".prop_map(|column| format!(r#"{{"{column}":{{"from":"{column}","to":null}}}}"#)),
+            ],
+            op in prop::sample::select(vec!["", r#""op":"verify","#, r#""op":"ping","#]),
+        ) {
+            let request = read(&format!(r#"{op}"cpf":"191","{member}":{value}"#));
+            let shown = format!("{request:?}");
+            prop_assert!(!shown.contains("SECRET"), "{}", shown);
+            if let Err(fault) = request.operation {
+                prop_assert_eq!(fault.code, Code::BadRequest);
+            }
+        }
+    }
+}

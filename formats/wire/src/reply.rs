@@ -48,58 +48,6 @@ pub struct Ending<'a> {
     pub bounded: bool,
 }
 
-/// The answer to `verify`. What was not asked is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Agreement {
-    /// Whether there is a row with the CPF.
-    pub cpf: bool,
-    /// How far its name agrees.
-    pub name: Option<NameAgreement>,
-    /// Whether its birth day agrees.
-    pub birth: Option<bool>,
-    /// Whether the check digits of the CPF do not hold.
-    pub check_digits_warning: bool,
-}
-
-/// How far two names agree, from the least to the most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum NameAgreement {
-    /// Not at all.
-    No,
-    /// As `fuzzy` finds, all words whole.
-    Fuzzy,
-    /// As `words` finds, all words whole.
-    Words,
-    /// The normalised names are equal.
-    Exact,
-}
-
-impl NameAgreement {
-    /// The text on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::No => "no",
-            Self::Fuzzy => "fuzzy",
-            Self::Words => "words",
-            Self::Exact => "exact",
-        }
-    }
-}
-
-/// Writes the answer to `verify`.
-pub fn write_agreement(out: &mut Vec<u8>, id: &Id, agreement: &Agreement) {
-    open_ok(out, id);
-    print(out, format_args!(",\"cpf\":{}", agreement.cpf));
-    if let Some(name) = agreement.name {
-        print(out, format_args!(",\"nome\":\"{}\"", name.as_str()));
-    }
-    if let Some(birth) = agreement.birth {
-        print(out, format_args!(",\"nasc\":{birth}"));
-    }
-    close(out, agreement.check_digits_warning);
-}
-
 /// Writes the answer to `ping`.
 pub fn write_pong(out: &mut Vec<u8>, id: &Id) {
     open_ok(out, id);
@@ -318,13 +266,13 @@ fn open(out: &mut Vec<u8>, id: &Id) {
     }
 }
 
-fn open_ok(out: &mut Vec<u8>, id: &Id) {
+pub(crate) fn open_ok(out: &mut Vec<u8>, id: &Id) {
     open(out, id);
     out.extend_from_slice(b"\"status\":\"ok\"");
 }
 
 /// Closes an answer to a question by CPF.
-fn close(out: &mut Vec<u8>, check_digits_warning: bool) {
+pub(crate) fn close(out: &mut Vec<u8>, check_digits_warning: bool) {
     if check_digits_warning {
         out.extend_from_slice(b",\"warning\":\"check_digits\"");
     }
@@ -357,7 +305,7 @@ fn number(out: &mut Vec<u8>, value: impl serde::Serialize) {
     let _ = serde_json::to_writer(out, &value);
 }
 
-fn print(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
+pub(crate) fn print(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
     // Writing to memory cannot fail.
     let _ = out.write_fmt(arguments);
 }
@@ -387,6 +335,10 @@ mod tests {
         check(
             |out| write_fault(out, &Id::Absent, &Fault::overloaded("full", 250)),
             r#"{"status":"error","code":"overloaded","message":"full","retry_after_ms":250}"#,
+        );
+        check(
+            |out| write_fault(out, &Id::Integer(2), &Fault::budget_exceeded("slower", 1000)),
+            r#"{"id":2,"status":"error","code":"budget_exceeded","message":"slower","retry_after_ms":1000}"#,
         );
         check(
             |out| write_batch(out, &Id::Integer(6), br#"{"status":"ok"},{"status":"ok"}"#),
@@ -446,6 +398,36 @@ mod tests {
         check(
             |out| RowsWriter::begin(out, &Id::Absent).finish(0, None, false),
             r#"{"status":"ok","rows":[],"total":0,"next":null}"#,
+        );
+    }
+
+    #[test]
+    fn endings_of_searches() {
+        let ending = Ending {
+            total: Total::AtLeast(7),
+            next: Some("abc"),
+            check_digits_warning: false,
+            distances: None,
+            bounded: true,
+        };
+        check(
+            |out| RowsWriter::begin(out, &Id::Integer(1)).finish_search(&ending),
+            r#"{"id":1,"status":"ok","rows":[],"total_at_least":7,"next":"abc","bounded":true}"#,
+        );
+        let ending = Ending { total: Total::Exact(2), next: None, distances: Some(&[0, 32]), bounded: false, ..ending };
+        check(
+            |out| {
+                let mut rows = RowsWriter::begin(out, &Id::Absent);
+                rows.row().finish();
+                rows.row().finish();
+                rows.finish_search(&ending);
+            },
+            r#"{"status":"ok","rows":[{},{}],"total":2,"next":null,"distances":[0,32]}"#,
+        );
+        let ending = Ending { total: Total::Exact(0), check_digits_warning: true, distances: Some(&[]), ..ending };
+        check(
+            |out| RowsWriter::begin(out, &Id::Absent).finish_search(&ending),
+            r#"{"status":"ok","rows":[],"total":0,"next":null,"distances":[],"warning":"check_digits"}"#,
         );
     }
 }

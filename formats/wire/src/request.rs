@@ -284,9 +284,76 @@ mod tests {
     }
 
     #[test]
-    fn debug_hides_the_key() {
-        let shown = format!("{:?}", decode(br#"{"nome":"ANA LIMA"}"#));
-        assert!(!shown.contains("ANA"), "{shown}");
+    fn items_may_search() {
+        let line = r#"{"op":"batch","deadline_ms":7,"items":[{"nome":"ANA","match":"words","where":{"sexo":"F"}},
+            {"nome":"ANA","match":"fuzzy","spelling":"pt","deadline_ms":0},{"nome":"ANA","where":1},{"op":"verify","cpf":"191"}]}"#;
+        let request = decode(line.as_bytes());
+        assert_eq!(request.deadline_ms, Some(7));
+        let Ok(Operation::Batch(items)) = request.operation else { panic!("a batch") };
+        let searches: Vec<_> =
+            items.iter().map(|item| item.lookup.as_ref().map(Lookup::is_search).map_err(|fault| fault.code)).collect();
+        assert_eq!(searches, [Ok(true), Ok(true), Err(Code::BadRequest), Err(Code::BadRequest)]);
+    }
+
+    #[test]
+    fn claims() {
+        let claim = |members: &str| match decode(format!(r#"{{"op":"verify",{members}}}"#).as_bytes()).operation {
+            Ok(Operation::Verify(claim)) => Ok(claim),
+            Ok(other) => panic!("{members}: {other:?}"),
+            Err(fault) => Err(fault.code),
+        };
+        let cpf = Cpf::parse("191").unwrap();
+        let bare = Claim { cpf, name: None, birth: None, spelling: Spelling::Plain };
+        assert_eq!(
+            claim(r#""cpf":191,"nome":null,"match":7,"limit":0,"where":1,"cursor":2,"last":3"#),
+            Ok(bare.clone())
+        );
+        let whole = Claim {
+            name: Some("ANA LIMA".into()),
+            birth: BirthDay::parse("1980-01-31"),
+            spelling: Spelling::Portuguese,
+            ..bare
+        };
+        assert_eq!(
+            claim(r#""cpf":"000.000.001-91","nome":"Ana  Lima","nasc":"31/01/1980","spelling":"pt""#),
+            Ok(whole)
+        );
+        for (members, code) in [
+            (r#""nome":"ANA","nasc":"1980-01-31""#, Code::BadRequest),
+            (r#""cpf":null"#, Code::BadRequest),
+            (r#""cpf":{}"#, Code::BadRequest),
+            (r#""cpf":"x""#, Code::InvalidCpf),
+            (r#""cpf":"191","nome":1"#, Code::BadRequest),
+            (r#""cpf":"191","nome":"…""#, Code::InvalidName),
+            (r#""cpf":"191","nasc":19800131"#, Code::BadRequest),
+            (r#""cpf":"191","nasc":"""#, Code::BadRequest),
+            (r#""cpf":"191","nasc":"1980-02-31""#, Code::BadRequest),
+            (r#""cpf":"191","nasc":{"from":"1980-01-31"}"#, Code::BadRequest),
+            (r#""cpf":"191","spelling":"br""#, Code::BadRequest),
+        ] {
+            assert_eq!(claim(members).map(drop), Err(code), "{members}");
+        }
+    }
+
+    /// No part of a question shows: no name, no CPF, no day, no filter.
+    #[test]
+    fn debug_hides_what_is_asked() {
+        for line in [
+            r#"{"nome":"SECRET"}"#,
+            r#"{"nome":"SECRET","match":"fuzzy","where":{"SECRET":"SECRET","b":{"from":"1980-01-31"}}}"#,
+            r#"{"cpf":"52998224725","where":{"SECRET":"x"}}"#,
+            r#"{"op":"verify","cpf":"52998224725","nome":"SECRET","nasc":"1980-01-31"}"#,
+            r#"{"op":"batch","items":[{"nome":"SECRET","match":"words","where":{"b":"SECRET"}}]}"#,
+            r#"{"nome":"SECRET","where":{"SECRET":{"SECRET":1}}}"#,
+            r#"{"op":"verify","cpf":"529982247255","nome":"SECRET"}"#,
+        ] {
+            let shown = format!("{:?}", decode(line.as_bytes()));
+            // 65773 is what the day is kept as.
+            for hidden in ["SECRET", "529", "725", "1980", "65773"] {
+                assert!(!shown.contains(hidden), "{line}: {shown}");
+            }
+        }
+        assert_eq!(BirthDay::parse("1980-01-31").map(BirthDay::days), Some(65_773));
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 use std::num::NonZero;
 use std::path::Path;
 
-use balcao_indexer::{BuildPlan, Silent, build_with, verify};
+use balcao_indexer::{BuildPlan, SearchPlan, Silent, build_with, verify};
 use balcao_registry::TableName;
 use serde_json::{Value, json};
 
@@ -147,8 +147,15 @@ fn very_long_names_in_little_memory() {
     let (db, index) = (Path::new(&place.db), Path::new(&place.index));
     for (threads, shards, memory) in [(1, 1, 64 << 20), (3, 5, 1 << 20), (2, 64, 100_000)] {
         let (threads, shards) = (NonZero::new(threads).unwrap(), NonZero::new(shards));
-        let plan =
-            BuildPlan { db: db.into(), index: index.into(), table: table.clone(), shards, memory, cluster: false };
+        let plan = BuildPlan {
+            db: db.into(),
+            index: index.into(),
+            table: table.clone(),
+            shards,
+            memory,
+            cluster: false,
+            search: SearchPlan::default(),
+        };
         let summary = build_with(&plan, threads, &balcao_index::RealFiles, &Silent).unwrap();
         assert_eq!((summary.rows, summary.name_rows), (664, 664));
         assert!(memory > 1 << 20 || summary.spilled_bytes > 20 << 20, "{summary:?}");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use balcao_index::{Build, CLUSTER_FILE, CLUSTER_TABLE, ClusterEntry, Generation};
-use balcao_indexer::{BuildError, BuildPlan, MEMORY_MIN, Progress, Silent, build, verify};
+use balcao_indexer::{BuildError, BuildPlan, MEMORY_MIN, Progress, SearchPlan, Silent, build, verify};
 use balcao_registry::TableName;
 use rusqlite::Connection;
 
@@ -71,7 +71,7 @@ fn any_memory_and_any_number_of_threads() {
     let copy = |memory: u64, threads: usize| {
         let table = TableName { table: "cpf".into(), cpf_column: "cpf".into(), name_column: "nome".into() };
         let (db, index) = (PathBuf::from(&place.db), PathBuf::from(&place.index));
-        let plan = BuildPlan { db, index, table, shards: None, memory, cluster: true };
+        let plan = BuildPlan { db, index, table, shards: None, memory, cluster: true, search: SearchPlan::default() };
         let threads = threads.try_into().unwrap();
         balcao_indexer::build_with(&plan, threads, &balcao_index::RealFiles, &Silent).unwrap();
         verified(&place);
@@ -164,7 +164,15 @@ fn the_database_changes_while_it_is_copied() {
     for (what, change) in changes {
         let table = TableName { table: "cpf".into(), cpf_column: "cpf".into(), name_column: "nome".into() };
         let (db, index) = (PathBuf::from(&place.db), PathBuf::from(&place.index));
-        let plan = BuildPlan { db, index, table, shards: None, memory: MEMORY_MIN, cluster: true };
+        let plan = BuildPlan {
+            db,
+            index,
+            table,
+            shards: None,
+            memory: MEMORY_MIN,
+            cluster: true,
+            search: SearchPlan::default(),
+        };
         let error = build(&plan, &WhenCopying(Mutex::new(Some(change)))).expect_err(what);
         assert!(matches!(error, BuildError::Changed), "{what}: {error}");
         fs::write(&place.db, &whole).unwrap();

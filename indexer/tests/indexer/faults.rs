@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use balcao_index::{IndexError, RealFiles, Storage, current_generation};
-use balcao_indexer::{BuildError, BuildPlan, Silent, Summary, build_with, verify};
+use balcao_indexer::{BuildError, BuildPlan, SearchPlan, Silent, Summary, build_with, verify};
 use balcao_registry::TableName;
 use tempfile::TempDir;
 
@@ -69,7 +69,15 @@ impl Ground {
     fn build<S: Storage>(&self, storage: impl Fn() -> S) -> (S, Result<Summary, BuildError>) {
         let table = TableName { table: "cpf".into(), cpf_column: "cpf".into(), name_column: "nome".into() };
         let (db, shards) = (PathBuf::from(&self.place.db), NonZero::new(self.threads));
-        let plan = BuildPlan { db, index: self.index(), table, shards, memory: self.memory, cluster: self.cluster };
+        let plan = BuildPlan {
+            db,
+            index: self.index(),
+            table,
+            shards,
+            memory: self.memory,
+            cluster: self.cluster,
+            search: SearchPlan::default(),
+        };
         loop {
             let storage = storage();
             match build_with(&plan, shards.unwrap(), &storage, &Silent) {

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use balcao_index::{IndexError, SourceFile};
-use balcao_indexer::{BuildError, BuildPlan, MEMORY_MIN, Progress, Silent, Summary, build, verify};
+use balcao_indexer::{BuildError, BuildPlan, MEMORY_MIN, Progress, SearchPlan, Silent, Summary, build, verify};
 use balcao_registry::TableName;
 use rusqlite::Connection;
 
@@ -77,7 +77,15 @@ impl Before {
     fn build(&self, progress: &dyn Progress) -> Result<Summary, BuildError> {
         let table = TableName { table: "cpf".into(), cpf_column: "cpf".into(), name_column: "nome".into() };
         let (db, index) = (self.db().to_owned(), PathBuf::from(&self.place.index));
-        let plan = BuildPlan { db, index, table, shards: None, memory: MEMORY_MIN, cluster: false };
+        let plan = BuildPlan {
+            db,
+            index,
+            table,
+            shards: None,
+            memory: MEMORY_MIN,
+            cluster: false,
+            search: SearchPlan::default(),
+        };
         loop {
             match build(&plan, progress) {
                 // Another test may just be starting a program, and until that has begun it holds what is open here.

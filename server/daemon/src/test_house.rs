@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use balcao_engine::Snapshot;
-use balcao_indexer::{BuildPlan, MEMORY_MIN, Silent, build};
+use balcao_indexer::{BuildPlan, MEMORY_MIN, SearchPlan, Silent, build};
 use balcao_registry::TableName;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::limits::IDLE;
-use crate::serve::{House, start_house};
+use crate::limits::{IDLE, VERIFIES_PER_MINUTE};
+use crate::serve::{House, Rules, start_house};
 
 /// Opens the house. The folder holds its files.
 pub(crate) fn open() -> (TempDir, Arc<House>) {
@@ -19,10 +19,23 @@ pub(crate) fn open() -> (TempDir, Arc<House>) {
     Connection::open(&db).unwrap().execute_batch(sql).unwrap();
     let table = TableName { table: "cpf".into(), cpf_column: "cpf".into(), name_column: "nome".into() };
     build(
-        &BuildPlan { db: db.clone(), index: index.clone(), table, shards: None, memory: MEMORY_MIN, cluster: false },
+        &BuildPlan {
+            db: db.clone(),
+            index: index.clone(),
+            table,
+            shards: None,
+            memory: MEMORY_MIN,
+            cluster: false,
+            search: SearchPlan::default(),
+        },
         &Silent,
     )
     .unwrap();
-    let house = start_house(Snapshot::open(&db, &index).unwrap(), 1, 10, IDLE).unwrap();
+    let house = start_house(Snapshot::open(&db, &index).unwrap(), &rules(1)).unwrap();
     (folder, house)
+}
+
+/// Those of a small house.
+pub(crate) fn rules(workers: usize) -> Rules {
+    Rules { workers, connections: 10, idle: IDLE, verifies_per_minute: VERIFIES_PER_MINUTE }
 }

@@ -7,7 +7,9 @@ mod batch;
 mod lookup;
 mod quota;
 mod rows;
+mod search;
 mod snapshot;
+mod verify;
 
 pub use lookup::Plan;
 pub use snapshot::{Answer, OpenError, Sight, Snapshot};

@@ -6,7 +6,7 @@ use balcao_index::{IndexError, Part, cluster_rowid};
 use balcao_wire::limits::{BATCH_ROWS_MAX, REPLY_BYTES_MAX};
 use balcao_wire::{Code, Cursor, Fault, Id, Key, Lookup, Match, Operation, Request, RowsWriter};
 
-use crate::rows::{RowError, RowStore};
+use crate::rows::{Asked, RowError, RowStore};
 use crate::snapshot::{Answer, Snapshot, refuse, unavailable};
 
 /// A question whose ranks are known, and whose rows are not fetched yet. Making one costs some microseconds and touches only the index.
@@ -29,11 +29,6 @@ impl Plan<'_> {
     }
 }
 
-/// Words are not looked up yet, nor are rows filtered.
-fn no_search() -> Fault {
-    Fault::new(Code::BadRequest, "this server answers neither `words`, `fuzzy` nor `where`")
-}
-
 impl Snapshot {
     /// Finds the ranks that answer `lookup`.
     ///
@@ -42,20 +37,19 @@ impl Snapshot {
     pub fn plan<'a>(&self, lookup: &'a Lookup) -> Result<Plan<'a>, Fault> {
         self.trust()?;
         if lookup.is_search() {
-            return Err(no_search());
+            return Err(Fault::new(Code::Internal, "a search has no plan"));
         }
         let start = self.position(lookup)?;
         let (part, ranks) = match &lookup.key {
             Key::Cpf(cpf) => (Part::Cpf, self.generation.cpf_ranks(*cpf)),
             Key::Name { r#match: Match::Exact, name } => (Part::Name, self.generation.name_ranks(name)),
-            Key::Name { r#match: Match::Prefix, name } => (Part::Name, self.generation.prefix_ranks(name)),
-            Key::Name { r#match: Match::Words { .. } | Match::Fuzzy { .. }, .. } => return Err(no_search()),
+            Key::Name { name, .. } => (Part::Name, self.generation.prefix_ranks(name)),
         };
         let ranks = ranks.map_err(|error| unavailable(&error))?;
         self.trust()?;
         let total = ranks.end.saturating_sub(ranks.start);
         if start > total {
-            return Err(Fault::new(Code::BadRequest, "the cursor points beyond the answer; begin again without one"));
+            return Err(cursor_beyond());
         }
         let end = total.min(start + lookup.limit as u64);
         let next = (end < total).then(|| Cursor {
@@ -155,7 +149,7 @@ impl Snapshot {
             many = plan.page.clone().map(|rank| self.rowid_of(plan, rank)).collect::<Result<_, _>>()?;
             &many[..]
         };
-        self.store_of(plan).write(rowids, plan.key, &mut rows, bytes_max)?;
+        self.store_of(plan).write(rowids, &Asked::key(plan.key), &mut rows, bytes_max)?;
         let warning = matches!(plan.key, Key::Cpf(cpf) if !cpf.has_right_check_digits());
         let next = plan.next.as_ref().map(Cursor::encode);
         rows.finish(plan.total, next.as_deref(), warning);
@@ -164,17 +158,30 @@ impl Snapshot {
 
     /// How many rows come before the page.
     fn position(&self, lookup: &Lookup) -> Result<u64, Fault> {
-        let Some(cursor) = lookup.cursor else { return Ok(0) };
+        match self.check_cursor(lookup)? {
+            None => Ok(0),
+            Some(Cursor { search: None, position, .. }) => Ok(position),
+            Some(_) => Err(foreign_cursor()),
+        }
+    }
+
+    /// A question's cursor, which must be of this generation and this question.
+    pub(crate) fn check_cursor(&self, lookup: &Lookup) -> Result<Option<Cursor>, Fault> {
+        let Some(cursor) = lookup.cursor else { return Ok(None) };
         if cursor.generation != self.generation.tag() {
             let message = "the cursor is of another generation of the index; begin again without one";
             return Err(Fault::new(Code::StaleCursor, message));
         }
-        if cursor.question != lookup.fingerprint() {
-            return Err(Fault::new(
-                Code::BadRequest,
-                "the cursor belongs to another question; begin again without one",
-            ));
-        }
-        Ok(cursor.position)
+        if cursor.question != lookup.fingerprint() { Err(foreign_cursor()) } else { Ok(Some(cursor)) }
     }
+}
+
+/// The answer to a cursor that was given out for another question.
+pub(crate) fn foreign_cursor() -> Fault {
+    Fault::new(Code::BadRequest, "the cursor belongs to another question; begin again without one")
+}
+
+/// The answer to a cursor that nobody gave out.
+pub(crate) fn cursor_beyond() -> Fault {
+    Fault::new(Code::BadRequest, "the cursor points beyond the answer; begin again without one")
 }

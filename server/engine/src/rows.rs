@@ -12,14 +12,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use balcao_index::{CLUSTER_TABLE, IndexError, Map, SourceError, SourceStamp};
+use balcao_record::Cell;
 use balcao_registry::{Access, Place, RegistryError, Table, TableCopy, Tree, cell, open};
+use balcao_wire::limits::REPLY_BYTES_MAX;
 use balcao_wire::{Key, Match, RowWriter, RowsWriter};
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, Row};
 use rustix::fs::{Advice, fadvise};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
+use crate::search::{FilterPlaces, Question, RowFilter};
 use crate::snapshot::OpenError;
 
 /// What is looked for in memory at a time: pages of memory are not smaller.
@@ -164,7 +167,12 @@ impl RowStore {
         SourceStamp::glance(&self.db, &self.file)
     }
 
-    /// Writes the rows with these rowids, in their order. Each must carry `asked`, and the buffer must not pass `bytes_max`: a value that
+    /// The table that the rows are of.
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Writes the rows with these rowids, in their order. Each must carry what is `asked`, and the buffer must not pass `bytes_max`: a value that
     /// would take it beyond is not written, and one that is longer by itself is not even read.
     ///
     /// Never inlined: the scratch is this thread's, and a coroutine may run on another one after a wait.
@@ -172,7 +180,7 @@ impl RowStore {
     pub(crate) fn write(
         &self,
         rowids: &[i64],
-        asked: &Key,
+        asked: &Asked<'_>,
         rows: &mut RowsWriter<'_>,
         bytes_max: usize,
     ) -> Result<(), RowError> {
@@ -188,7 +196,7 @@ impl RowStore {
         &self,
         scratch: &mut Scratch,
         rowids: &[i64],
-        asked: &Key,
+        asked: &Asked<'_>,
         rows: &mut RowsWriter<'_>,
         bytes_max: usize,
     ) -> Result<(), RowError> {
@@ -196,7 +204,7 @@ impl RowStore {
         self.find(rowids, places);
         let mut reader = None;
         for (at, &rowid) in rowids.iter().enumerate() {
-            let mut page = Page { store: self, asked, key, rows: &mut *rows, bytes_max };
+            let mut page = Page { store: self, asked, at, key, rows: &mut *rows, bytes_max };
             let short = places.get(at).copied().flatten().zip(self.tree.as_ref());
             if let Some(record) = short.and_then(|(place, tree)| tree.record(&self.map, place, rowid, row)) {
                 page.write(rowid, record.values().map(Ok), |at| record.value(at).ok_or(RowError::Gone { rowid }))?;
@@ -207,6 +215,31 @@ impl RowStore {
                 none => none.insert(self.reader()?),
             };
             reader.write(rowid, &mut page)?;
+        }
+        Ok(())
+    }
+
+    /// Visits the cells of the rows with these rowids, in their order, each with its place among them.
+    pub(crate) fn read(
+        &self,
+        rowids: &[i64],
+        mut visit: impl FnMut(usize, &RowCells<'_>) -> Result<(), RowError>,
+    ) -> Result<(), RowError> {
+        let (mut row, mut places, mut reader) = (Vec::new(), Vec::new(), None);
+        self.find(rowids, &mut places);
+        for (at, &rowid) in rowids.iter().enumerate() {
+            let short = places.get(at).copied().flatten().zip(self.tree.as_ref());
+            if let Some(record) = short.and_then(|(place, tree)| tree.record(&self.map, place, rowid, &mut row)) {
+                visit(at, &RowCells(&|column| record.value(column).ok_or(RowError::Gone { rowid })))?;
+                continue;
+            }
+            let reader = match &mut reader {
+                Some(reader) => reader,
+                none => none.insert(self.reader()?),
+            };
+            reader.row(rowid, REPLY_BYTES_MAX, |row| {
+                visit(at, &RowCells(&|column| row.get_ref(column).map_err(RowError::from)))
+            })?;
         }
         Ok(())
     }
@@ -298,15 +331,26 @@ pub(crate) struct RowReader<'a> {
 
 impl RowReader<'_> {
     fn write(&mut self, rowid: i64, page: &mut Page<'_, '_>) -> Result<(), RowError> {
+        let columns = self.store.names.len();
+        self.row(rowid, page.room(), |row| {
+            let value = |at| row.get_ref(at).map_err(RowError::from);
+            page.write(rowid, (0..columns).map(value), value)
+        })
+    }
+
+    /// Gives a row, none of whose values is longer than `room`.
+    fn row(
+        &mut self,
+        rowid: i64,
+        room: usize,
+        take: impl FnOnce(&Row<'_>) -> Result<(), RowError>,
+    ) -> Result<(), RowError> {
         let Some(connection) = &self.connection else { return Err(RowError::TooLong) };
         // What is longer than the whole room cannot fit, and SQLite would copy it into memory before anybody could see how long it is.
-        let room = page.room();
         connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::try_from(room).unwrap_or(i32::MAX))?;
         let mut statement = connection.prepare_cached(&self.store.sql)?;
         let mut found = statement.query([rowid])?;
-        let row = found.next()?.ok_or(RowError::Gone { rowid })?;
-        let value = |at| row.get_ref(at).map_err(RowError::from);
-        page.write(rowid, (0..self.store.names.len()).map(value), value)
+        take(found.next()?.ok_or(RowError::Gone { rowid })?)
     }
 }
 
@@ -318,10 +362,83 @@ impl Drop for RowReader<'_> {
     }
 }
 
+/// The cells of one row.
+pub(crate) struct RowCells<'a>(&'a dyn Fn(usize) -> Result<ValueRef<'a>, RowError>);
+
+impl<'a> RowCells<'a> {
+    /// The cell of a column.
+    pub(crate) fn cell(&self, column: usize) -> Result<Cell<'a>, RowError> {
+        (self.0)(column).map(cell)
+    }
+}
+
+/// What every row of a page must carry.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    key: AskedKey<'a>,
+    filter: Option<(&'a RowFilter, &'a FilterPlaces)>,
+}
+
+#[derive(Clone, Copy)]
+enum AskedKey<'a> {
+    Key(&'a Key),
+    /// A name of the level that the index gives it, for each row of the page.
+    Question(&'a Question, &'a [u8]),
+}
+
+impl<'a> Asked<'a> {
+    /// This key.
+    pub(crate) fn key(key: &'a Key) -> Self {
+        Self { key: AskedKey::Key(key), filter: None }
+    }
+
+    /// A name that answers `question`, with these levels in turn.
+    pub(crate) fn question(question: &'a Question, levels: &'a [u8]) -> Self {
+        Self { key: AskedKey::Question(question, levels), filter: None }
+    }
+
+    /// Also what a filter admits.
+    pub(crate) fn filtered(self, filter: &'a RowFilter, places: &'a FilterPlaces) -> Self {
+        Self { filter: Some((filter, places)), ..self }
+    }
+
+    /// Whether row `at` of the page carries it. `name` is room for a name.
+    fn is_carried<'v>(
+        &self,
+        at: usize,
+        table: &Table,
+        value_at: impl Fn(usize) -> Result<ValueRef<'v>, RowError>,
+        name: &mut String,
+    ) -> Result<bool, RowError> {
+        let has_key = match self.key {
+            AskedKey::Key(Key::Cpf(asked)) => cell(value_at(table.cpf_at)?).cpf() == Some(*asked),
+            AskedKey::Key(Key::Name { r#match, name: asked }) => {
+                cell(value_at(table.name_at)?).name_key(name);
+                match r#match {
+                    Match::Exact => *name == **asked,
+                    Match::Prefix => name.starts_with(&**asked),
+                    // These come as questions.
+                    Match::Words { .. } | Match::Fuzzy { .. } => false,
+                }
+            }
+            AskedKey::Question(question, levels) => {
+                cell(value_at(table.name_at)?).name_key(name);
+                levels.get(at).is_some_and(|&level| question.level(name) == Some(level))
+            }
+        };
+        match self.filter {
+            Some((filter, places)) if has_key => filter.admits_row(places, |at| value_at(at).map(cell)),
+            _ => Ok(has_key),
+        }
+    }
+}
+
 /// The page that rows are written to, and what each of them must carry.
 struct Page<'a, 'w> {
     store: &'a RowStore,
-    asked: &'a Key,
+    asked: &'a Asked<'a>,
+    /// The row's place in the page.
+    at: usize,
     key: &'a mut String,
     rows: &'a mut RowsWriter<'w>,
     bytes_max: usize,
@@ -340,19 +457,7 @@ impl Page<'_, '_> {
         values: impl Iterator<Item = Result<ValueRef<'v>, RowError>>,
         value_at: impl Fn(usize) -> Result<ValueRef<'v>, RowError>,
     ) -> Result<(), RowError> {
-        let table = &self.store.table;
-        let same = match self.asked {
-            Key::Cpf(asked) => cell(value_at(table.cpf_at)?).cpf() == Some(*asked),
-            Key::Name { r#match, name: asked } => {
-                cell(value_at(table.name_at)?).name_key(self.key);
-                match r#match {
-                    Match::Exact => *self.key == **asked,
-                    Match::Prefix => self.key.starts_with(&**asked),
-                    Match::Words { .. } | Match::Fuzzy { .. } => false,
-                }
-            }
-        };
-        if !same {
+        if !self.asked.is_carried(self.at, &self.store.table, &value_at, self.key)? {
             return Err(RowError::OtherKey { rowid });
         }
         let mut room = self.room();

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use balcao_index::{
-    Generation, IndexError, Published, SourceError, SourceFile, SourceStamp, catch_map_faults, map_faults,
+    FilterColumns, Filters, Generation, IndexError, Published, SourceError, SourceFile, SourceStamp, catch_map_faults,
+    map_faults,
 };
 use balcao_registry::{Access, RegistryError, Table, TableName, open};
 use balcao_wire::{Code, Fault, Greeting, Id, Operation, Request, write_fault, write_greeting, write_pong};
@@ -13,6 +14,13 @@ use rusqlite::ErrorCode;
 
 use crate::quota::Quota;
 use crate::rows::RowStore;
+use crate::search::{Bounds, FilterPlaces, late};
+
+/// The values of `match` that need no word index.
+const PLAIN_MATCHES: &[&str] = &["exact", "prefix"];
+
+/// Those that a generation with words answers.
+const ALL_MATCHES: &[&str] = &["exact", "prefix", "words", "fuzzy"];
 
 /// What lies in the two places that a snapshot is opened from, at a glance: what was published when, and the database's stamp. `None` is what
 /// cannot be read.
@@ -43,6 +51,10 @@ pub struct Snapshot {
     pub(crate) rows: RowStore,
     /// The copy of the rows in the order of their names, where the index has one: names are answered from it.
     pub(crate) cluster: Option<RowStore>,
+    /// Where the columns that rows are filtered by stand in the table.
+    pub(crate) places: FilterPlaces,
+    /// What a page of a search may cost.
+    pub(crate) bounds: Bounds,
     sight: Sight,
     greeting: Greeting,
     /// Its answers are not to be trusted any more, see [`Snapshot::withdraw`].
@@ -149,9 +161,13 @@ impl Snapshot {
             generation: manifest.generation.clone(),
             rows: manifest.rows,
             columns: table.columns.clone(),
-            matches: vec!["exact", "prefix"],
-            filters: Vec::new(),
+            matches: if generation.word_index().is_some() { ALL_MATCHES } else { PLAIN_MATCHES }.to_vec(),
+            filters: named_filters(generation.filters().map(Filters::columns)),
         };
+        let places =
+            FilterPlaces::find(generation.filters().map(Filters::columns), &table.columns).ok_or_else(|| {
+                OpenError::OtherDatabase { what: "it lacks a column that the index filters by".to_owned() }
+            })?;
         let cluster = generation.cluster().map(|copy| RowStore::of_copy(&copy, table.clone())).transpose()?;
         let rows = RowStore::new(db, table)?;
         // All of it was one file in one state, or it is opened again.
@@ -159,7 +175,8 @@ impl Snapshot {
             return Err(OpenError::Changing);
         }
         let sight = Sight { published, database: Some(stamp) };
-        Ok(Self { generation, rows, cluster, sight, greeting, withdrawn: AtomicBool::new(false), faults })
+        let (bounds, withdrawn) = (Bounds::default(), AtomicBool::new(false));
+        Ok(Self { generation, rows, cluster, places, bounds, sight, greeting, withdrawn, faults })
     }
 
     /// Opens the database for `readers` threads at once, before they ask.
@@ -259,6 +276,12 @@ impl Snapshot {
 
     /// Appends the reply to `request`, without a line's end. Returns the code of an error reply; items of a batch fail for themselves.
     pub fn answer(&self, request: &Request, out: &mut Vec<u8>) -> Answer {
+        self.answer_while(request, out, &|| true)
+    }
+
+    /// As [`Snapshot::answer`], as long as `goes_on` says so: when it does not any more, the reply is `deadline_exceeded`. It is asked for each window of ranks, page of rows and item of
+    /// a batch, and now and then in between; there is no clock here.
+    pub fn answer_while(&self, request: &Request, out: &mut Vec<u8>, goes_on: &(dyn Fn() -> bool + Sync)) -> Answer {
         let id = &request.id;
         match &request.operation {
             Err(fault) => refuse(out, id, fault),
@@ -274,12 +297,17 @@ impl Snapshot {
             Ok(Operation::Stats) => {
                 refuse(out, id, &Fault::new(Code::BadRequest, "nobody counts here; ask a server for its `stats`"))
             }
+            Ok(Operation::Verify(claim)) => self.verify(claim, id, out, goes_on),
+            Ok(Operation::Lookup(lookup)) if lookup.is_search() => match self.search(lookup, goes_on) {
+                Ok(found) => self.write_search(&found, id, out, goes_on),
+                Err(fault) => refuse(out, id, &fault),
+            },
             Ok(Operation::Lookup(lookup)) => match self.plan(lookup) {
+                Ok(_) if !goes_on() => refuse(out, id, &late()),
                 Ok(plan) => self.write_page(&plan, id, out),
                 Err(fault) => refuse(out, id, &fault),
             },
-            Ok(Operation::Verify(_)) => refuse(out, id, &Fault::new(Code::BadRequest, "this server does not `verify`")),
-            Ok(Operation::Batch(items)) => self.answer_batch(items, id, out),
+            Ok(Operation::Batch(items)) => self.answer_batch(items, id, out, goes_on),
         }
     }
 
@@ -305,6 +333,13 @@ impl Snapshot {
         out.truncate(start);
         refuse(out, id, fault)
     }
+}
+
+/// What `hello` tells of the columns that rows are filtered by.
+fn named_filters(columns: Option<&FilterColumns>) -> Vec<(&'static str, String)> {
+    let Some(FilterColumns { sex, birth }) = columns else { return Vec::new() };
+    let named = [("sex", sex), ("birth", birth)];
+    named.into_iter().filter_map(|(what, column)| Some((what, column.clone()?))).collect()
 }
 
 /// Appends an error reply.

@@ -7,13 +7,14 @@ mod order;
 mod pager;
 mod pages;
 mod paging;
+mod searches;
 mod stale;
 mod tables;
 mod values;
 
 use std::path::PathBuf;
 
-use balcao_indexer::{BuildPlan, MEMORY_MIN, Silent, build};
+use balcao_indexer::{BuildPlan, MEMORY_MIN, SearchPlan, Silent, build};
 use balcao_registry::TableName;
 use balcao_wire::decode;
 use rusqlite::Connection;
@@ -42,13 +43,21 @@ impl Desk {
     }
 
     fn with(sql: &str, table: &str, cpf_column: &str, name_column: &str) -> Self {
+        Self::built(
+            sql,
+            TableName { table: table.into(), cpf_column: cpf_column.into(), name_column: name_column.into() },
+            |_| {},
+        )
+    }
+
+    /// Built with other wishes.
+    fn built(sql: &str, table: TableName, wish: impl FnOnce(&mut BuildPlan)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let db = folder.path().join("basecpf.db");
         Connection::open(&db).unwrap().execute_batch(sql).unwrap();
-        let table = TableName { table: table.into(), cpf_column: cpf_column.into(), name_column: name_column.into() };
-        let index = folder.path().join("index");
-        let plan =
-            BuildPlan { db: db.clone(), index, table, shards: 3.try_into().ok(), memory: MEMORY_MIN, cluster: false };
+        let mut plan = plan(db.clone(), folder.path().join("index"), table);
+        plan.shards = 3.try_into().ok();
+        wish(&mut plan);
         build(&plan, &Silent).unwrap();
         let snapshot = Snapshot::open(&db, &plan.index).unwrap();
         Self { folder, table: plan.table, snapshot }
@@ -69,8 +78,7 @@ impl Desk {
 
     /// Builds another generation and serves it.
     fn rebuild(&mut self) {
-        let (db, index, table) = (self.db(), self.index(), self.table.clone());
-        build(&BuildPlan { db, index, table, shards: None, memory: MEMORY_MIN, cluster: false }, &Silent).unwrap();
+        build(&plan(self.db(), self.index(), self.table.clone()), &Silent).unwrap();
         self.snapshot = self.reopen().unwrap();
     }
 
@@ -104,6 +112,10 @@ impl Desk {
             "{line}"
         );
     }
+}
+
+fn plan(db: PathBuf, index: PathBuf, table: TableName) -> BuildPlan {
+    BuildPlan { db, index, table, shards: None, memory: MEMORY_MIN, cluster: false, search: SearchPlan::default() }
 }
 
 /// Whether this process runs nothing but `test`. Where it runs others beside, the test is run in a process of its own, and must pass there: a fault of a map

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use balcao_datasets::{Plan, Recipe, write_registry};
-use balcao_indexer::{BuildPlan, MEMORY_MIN, Silent, build};
+use balcao_indexer::{BuildPlan, MEMORY_MIN, SearchPlan, Silent, build};
 use balcao_registry::TableName;
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -73,7 +73,11 @@ impl Registry {
     fn build_with(&self, db: &Path, cluster: bool) {
         let table = TableName { table: "cpf".into(), cpf_column: "cpf".into(), name_column: "nome".into() };
         let (db, index) = (db.to_owned(), self.index().into());
-        build(&BuildPlan { db, index, table, shards: None, memory: MEMORY_MIN, cluster }, &Silent).unwrap();
+        build(
+            &BuildPlan { db, index, table, shards: None, memory: MEMORY_MIN, cluster, search: SearchPlan::default() },
+            &Silent,
+        )
+        .unwrap();
     }
 
     pub(crate) fn folder(&self) -> &Path {

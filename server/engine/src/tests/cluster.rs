@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use balcao_index::CLUSTER_FILE;
-use balcao_indexer::{BuildPlan, MEMORY_MIN, Silent, build, verify};
+use balcao_indexer::{BuildPlan, MEMORY_MIN, SearchPlan, Silent, build, verify};
 use serde_json::Value;
 
 use super::damage::small::{keys, registry};
@@ -24,7 +24,15 @@ impl Pair {
     fn of(desk: Desk) -> Self {
         let index = desk.folder.path().join("clustered");
         let (db, table) = (desk.db(), desk.table.clone());
-        let plan = BuildPlan { db, index: index.clone(), table, shards: None, memory: MEMORY_MIN, cluster: true };
+        let plan = BuildPlan {
+            db,
+            index: index.clone(),
+            table,
+            shards: None,
+            memory: MEMORY_MIN,
+            cluster: true,
+            search: SearchPlan::default(),
+        };
         let summary = build(&plan, &Silent).unwrap();
         assert_eq!(summary.cluster_bytes, Some(fs::metadata(index.join("g000001").join(CLUSTER_FILE)).unwrap().len()));
         let clustered = Snapshot::open(&desk.db(), &index).unwrap();

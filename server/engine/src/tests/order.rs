@@ -70,7 +70,10 @@ fn the_members_of_a_reply() {
     desk.check("[1]", r#"{"status":"error","code":"bad_request"}"#);
     let hello = desk.ask(r#"{"id":5,"op":"hello"}"#);
     let members: Vec<&String> = hello.as_object().unwrap().keys().collect();
-    assert_eq!(members, ["id", "status", "protocol", "server", "generation", "rows", "columns", "limits"]);
+    assert_eq!(
+        members,
+        ["id", "status", "protocol", "server", "generation", "rows", "columns", "matches", "filters", "limits"]
+    );
     assert_eq!((&hello["protocol"], &hello["generation"]), (&1.into(), &"g000001".into()));
 }
 

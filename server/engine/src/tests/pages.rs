@@ -1,7 +1,7 @@
 //! Rows of every shape, asked twice: of a database whose plain rows are read from its pages, and of the same in UTF-16, all of which SQLite reads.
 //! The replies must be the same, also where the rows come from their copy.
 
-use balcao_indexer::{BuildPlan, MEMORY_MIN, Silent, build};
+use balcao_indexer::{BuildPlan, MEMORY_MIN, SearchPlan, Silent, build};
 
 use super::{Desk, TABLE, ask, cpf};
 use crate::Snapshot;
@@ -72,8 +72,15 @@ fn the_same_replies_as_through_sqlite() {
 /// Another index of the desk's database, with a copy of the rows in it.
 fn with_copy(desk: &Desk) -> Snapshot {
     let (db, index, table) = (desk.db(), desk.folder.path().join("clustered"), desk.table.clone());
-    let plan =
-        BuildPlan { db: db.clone(), index: index.clone(), table, shards: None, memory: MEMORY_MIN, cluster: true };
+    let plan = BuildPlan {
+        db: db.clone(),
+        index: index.clone(),
+        table,
+        shards: None,
+        memory: MEMORY_MIN,
+        cluster: true,
+        search: SearchPlan::default(),
+    };
     build(&plan, &Silent).unwrap();
     Snapshot::open(&db, &index).unwrap()
 }

@@ -12,6 +12,9 @@ use super::work::{Stop, Work};
 /// A list at least this long has blocks that can be passed over; a shorter one is read from its beginning.
 const LONG_LIST: u64 = 128;
 
+/// Long lists of a term that are read on from window to window, of less than a KiB each. The others are looked up anew for each window.
+const CURSORS_MAX: usize = 4096;
+
 /// What a seek costs, in postings that are marked one behind the other: it opens a block of 128.
 const SEEK_COST: u64 = 128;
 
@@ -40,6 +43,8 @@ impl View<'_> {
 struct Entry<'i> {
     postings: Postings<'i>,
     grade: Grade,
+    /// Where a long list is read on, once it was begun.
+    cursor: Option<Box<PostingCursor<'i>>>,
     /// No posting that is not looked at yet lies below.
     next: u32,
 }
@@ -60,6 +65,8 @@ pub(crate) struct Term<'i> {
     lists: Lists<'i>,
     /// Postings of all lists.
     count: u64,
+    /// Long lists that are being read.
+    cursors: usize,
     /// The grades that there are lists of.
     grades: [bool; Grade::ALL.len()],
     /// The window, a bit for each rank.
@@ -75,11 +82,11 @@ impl<'i> Term<'i> {
         each_list(index, demand, work, |grade, postings, _| {
             count = count.saturating_add(postings.count());
             grades[grade as usize] = true;
-            if entries.len() < lists_max {
-                entries.push(Entry { postings, grade, next: 0 });
-            } else {
-                too_many = true;
+            too_many |= entries.len() >= lists_max;
+            if too_many {
                 entries = Vec::new();
+            } else {
+                entries.push(Entry { postings, grade, cursor: None, next: 0 });
             }
             Ok(())
         })?;
@@ -89,7 +96,16 @@ impl<'i> Term<'i> {
             [only] if only.grade == Grade::Exact => Lists::One(only.postings, Box::new(only.postings.cursor())),
             _ => Lists::Kept(entries),
         };
-        Ok(Some(Self { index, demand, lists, count, grades, bits: Default::default() }))
+        Ok(Some(Self { index, demand, lists, count, cursors: 0, grades, bits: Default::default() }))
+    }
+
+    /// How many lists are gone through for each window.
+    pub(crate) fn lists(&self) -> usize {
+        match &self.lists {
+            Lists::One(..) => 1,
+            Lists::Kept(entries) => entries.len(),
+            Lists::Walked => usize::MAX,
+        }
     }
 
     /// Postings of all lists together.
@@ -106,7 +122,10 @@ impl<'i> Term<'i> {
     pub(crate) fn rewind(&mut self) {
         match &mut self.lists {
             Lists::One(postings, cursor) => **cursor = postings.cursor(),
-            Lists::Kept(entries) => entries.iter_mut().for_each(|entry| entry.next = 0),
+            Lists::Kept(entries) => entries.iter_mut().for_each(|entry| {
+                (entry.next, entry.cursor) = (0, None);
+                self.cursors = 0;
+            }),
             Lists::Walked => {}
         }
     }
@@ -148,11 +167,25 @@ impl<'i> Term<'i> {
             Lists::Kept(entries) => {
                 for entry in entries.iter_mut().filter(|entry| entry.grade <= view.worst && entry.next < end) {
                     work.step()?;
-                    let mut cursor = entry.postings.cursor();
+                    let bits = &mut bits[entry.grade as usize];
                     let count = entry.postings.count();
-                    mark_list(&mut cursor, count, view, &mut bits[entry.grade as usize])?;
-                    entry.next = if count < LONG_LIST { cursor.seek(end)?.unwrap_or(u32::MAX) } else { end };
-                    work.touch(cursor.touched() + 1);
+                    if count >= LONG_LIST && entry.cursor.is_none() && self.cursors < CURSORS_MAX {
+                        self.cursors += 1;
+                        entry.cursor = Some(Box::new(entry.postings.cursor()));
+                    }
+                    entry.next = end;
+                    if let Some(cursor) = &mut entry.cursor {
+                        let before = cursor.touched();
+                        mark_list(cursor, count, view, bits)?;
+                        work.touch(cursor.touched() - before);
+                        continue;
+                    }
+                    let mut cursor = entry.postings.cursor();
+                    mark_list(&mut cursor, count, view, bits)?;
+                    if count < LONG_LIST {
+                        entry.next = cursor.seek(end)?.unwrap_or(u32::MAX);
+                    }
+                    work.touch(cursor.touched());
                 }
             }
             Lists::Walked => each_list(self.index, self.demand, work, |grade, postings, work| {

@@ -12,7 +12,7 @@ use super::work::{Stop, Work};
 /// A list at least this long has blocks that can be passed over; a shorter one is read from its beginning.
 const LONG_LIST: u64 = 128;
 
-/// Long lists of a term that are read on from window to window, of less than a KiB each. The others are looked up anew for each window.
+/// Lists of a term that are read on from window to window, of less than a KiB each. The others are begun anew for each window.
 const CURSORS_MAX: usize = 4096;
 
 /// What a seek costs, in postings that are marked one behind the other: it opens a block of 128.
@@ -43,7 +43,7 @@ impl View<'_> {
 struct Entry<'i> {
     postings: Postings<'i>,
     grade: Grade,
-    /// Where a long list is read on, once it was begun.
+    /// Where the list is read on, once it was begun.
     cursor: Option<Box<PostingCursor<'i>>>,
     /// No posting that is not looked at yet lies below.
     next: u32,
@@ -65,7 +65,7 @@ pub(crate) struct Term<'i> {
     lists: Lists<'i>,
     /// Postings of all lists.
     count: u64,
-    /// Long lists that are being read.
+    /// Lists that are being read on.
     cursors: usize,
     /// The grades that there are lists of.
     grades: [bool; Grade::ALL.len()],
@@ -169,23 +169,20 @@ impl<'i> Term<'i> {
                     work.step()?;
                     let bits = &mut bits[entry.grade as usize];
                     let count = entry.postings.count();
-                    if count >= LONG_LIST && entry.cursor.is_none() && self.cursors < CURSORS_MAX {
+                    if entry.cursor.is_none() && self.cursors < CURSORS_MAX {
                         self.cursors += 1;
                         entry.cursor = Some(Box::new(entry.postings.cursor()));
                     }
-                    entry.next = end;
-                    if let Some(cursor) = &mut entry.cursor {
-                        let before = cursor.touched();
-                        mark_list(cursor, count, view, bits)?;
-                        work.touch(cursor.touched() - before);
-                        continue;
-                    }
-                    let mut cursor = entry.postings.cursor();
-                    mark_list(&mut cursor, count, view, bits)?;
-                    if count < LONG_LIST {
-                        entry.next = cursor.seek(end)?.unwrap_or(u32::MAX);
-                    }
-                    work.touch(cursor.touched());
+                    let mut fresh = None;
+                    let cursor = match &mut entry.cursor {
+                        Some(cursor) => &mut **cursor,
+                        None => fresh.insert(entry.postings.cursor()),
+                    };
+                    let before = cursor.touched();
+                    mark_list(cursor, count, view, bits)?;
+                    // In a long list this might open a block that nobody needs.
+                    entry.next = if count < LONG_LIST { cursor.seek(end)?.unwrap_or(u32::MAX) } else { end };
+                    work.touch(cursor.touched() - before);
                 }
             }
             Lists::Walked => each_list(self.index, self.demand, work, |grade, postings, work| {

@@ -50,6 +50,18 @@ struct Arguments {
     /// Only a few prefixes find more rows than this.
     #[arg(long, default_value_t = 20_000)]
     prefix_rows_max: usize,
+    /// Random questions by words to ask.
+    #[arg(long, default_value_t = 0)]
+    words: usize,
+    /// Random fuzzy questions to ask, half of them about spelling too.
+    #[arg(long, default_value_t = 0)]
+    fuzzy: usize,
+    /// Random questions of every match, and by CPF, with a filter.
+    #[arg(long, default_value_t = 0)]
+    filtered: usize,
+    /// Random claims to have verified.
+    #[arg(long, default_value_t = 0)]
+    claims: usize,
     /// Connections.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     connections: u16,
@@ -65,6 +77,8 @@ impl Arguments {
     fn adjust(&self, plan: &mut Plan) {
         plan.prefixes = self.prefixes;
         plan.prefix_rows_max = self.prefix_rows_max;
+        (plan.words, plan.fuzzy) = (self.words, self.fuzzy);
+        (plan.filtered, plan.claims) = (self.filtered, self.claims);
         plan.connections = self.connections.into();
         plan.pipeline = self.pipeline.into();
         plan.seed = self.seed;

@@ -8,9 +8,16 @@ use serde_json::Value;
 
 use super::questions::Expected;
 use super::scan::{Cell, Row, Table};
+use super::search::{Agreement, Rows};
 
 /// The longest cursor, in bytes.
 const CURSOR_BYTES_MAX: usize = 512;
+
+/// Postings that may be touched to count rows; beyond it `total_at_least` may come in the place of `total`.
+const POSTINGS_MAX: u64 = 4_194_304;
+
+/// How often a posting may be touched: the oracle counts each once, and a count of several levels looks at some of them again.
+const PASSES_MAX: u64 = 4;
 
 /// Where a question stands after a reply.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,7 +26,7 @@ pub(crate) enum Step {
     Done,
     /// The following page is at this cursor; so many rows came with this one.
     Next { cursor: String, rows: usize },
-    /// The server was overloaded: ask the same again after so many milliseconds.
+    /// The server was overloaded, or has told this connection of enough claims: ask the same again after so many milliseconds.
     Again { after_ms: u64 },
 }
 
@@ -45,7 +52,13 @@ pub(crate) fn judge(
 ) -> Result<Step, Differs> {
     match reply["status"].as_str() {
         Some("ok") => match expected {
-            Expected::Rows { rows, warning } => judge_rows(table, rows, warning, taken, limit, reply),
+            Expected::Rows { rows, warning } => {
+                judge_rows(table, rows, taken, limit, reply)?;
+                judge_total(rows.len(), None, reply)?;
+                judge_ending(rows.len(), warning, taken, reply)
+            }
+            Expected::Found { found, warning } => judge_found(table, found, warning, taken, limit, reply),
+            Expected::Agreement(agreement) => judge_agreement(agreement, reply),
             Expected::Code(code) => Err(differs(format!("expected the error {code}, got an answer"))),
         },
         Some("error") => judge_error(expected, reply),
@@ -60,30 +73,29 @@ fn judge_error(expected: Expected<'_>, reply: &Value) -> Result<Step, Differs> {
     }
     match expected {
         Expected::Code(wanted) if wanted == code => Ok(Step::Done),
-        _ if code == "overloaded" => match reply["retry_after_ms"].as_u64() {
+        _ if code == "overloaded" || code == "budget_exceeded" => match reply["retry_after_ms"].as_u64() {
             Some(after_ms) => Ok(Step::Again { after_ms }),
-            None => Err(differs("`overloaded` without `retry_after_ms`")),
+            None => Err(differs(format!("`{code}` without `retry_after_ms`"))),
         },
         Expected::Code(wanted) => Err(differs(format!("expected the error {wanted}, got {code}"))),
-        Expected::Rows { rows, .. } => Err(differs(format!("expected {} rows, got the error {code}", rows.len()))),
+        Expected::Agreement(_) => Err(differs(format!("expected an agreement, got the error {code}"))),
+        Expected::Rows { .. } | Expected::Found { .. } => {
+            Err(differs(format!("expected {} rows, got the error {code}", expected.rows())))
+        }
     }
 }
 
-fn judge_rows(
-    table: &Table,
-    rows: &[u32],
-    warning: bool,
-    taken: usize,
-    limit: usize,
-    reply: &Value,
-) -> Result<Step, Differs> {
+/// Judges the rows of a page and how many there are of them.
+fn judge_rows(table: &Table, rows: &[u32], taken: usize, limit: usize, reply: &Value) -> Result<(), Differs> {
     let page = &rows[taken..rows.len().min(taken + limit)];
     let got = reply["rows"].as_array().ok_or_else(|| differs("`rows` is no array"))?;
     for (&at, got) in page.iter().zip(got) {
         let row = &table.rows[at as usize];
         judge_row(table, row, got).map_err(|what| Differs { rowid: Some(row.rowid), what })?;
     }
-    if got.len() != page.len() {
+    // A page that says that it was cut short may be.
+    let is_cut = reply["bounded"] == true && got.len() < page.len();
+    if got.len() != page.len() && !is_cut {
         return Err(Differs {
             rowid: page.get(got.len()).map(|&at| table.rows[at as usize].rowid),
             what: format!(
@@ -94,24 +106,81 @@ fn judge_rows(
             ),
         });
     }
-    if reply["total"].as_u64() != Some(rows.len() as u64) {
-        return Err(differs(format!("total: expected {}, got {}", rows.len(), reply["total"])));
+    Ok(())
+}
+
+/// Judges `total`, and where counting may be too dear for this many postings, what is told in its stead.
+fn judge_total(rows: usize, postings: Option<u64>, reply: &Value) -> Result<(), Differs> {
+    let (total, at_least) = (&reply["total"], &reply["total_at_least"]);
+    let is_dear = postings.is_some_and(|postings| postings * PASSES_MAX > POSTINGS_MAX);
+    if is_dear && total.is_null() && at_least.as_u64().is_some_and(|known| known <= rows as u64) {
+        return Ok(());
     }
+    if total.as_u64() != Some(rows as u64) || !at_least.is_null() {
+        return Err(differs(format!("total: expected {rows}, got {total}, at least {at_least}")));
+    }
+    Ok(())
+}
+
+/// Judges the warning and the cursor behind a page whose rows are right.
+fn judge_ending(rows: usize, warning: bool, taken: usize, reply: &Value) -> Result<Step, Differs> {
     let wanted = if warning { "check_digits".into() } else { Value::Null };
     if reply["warning"] != wanted {
         return Err(differs(format!("warning: expected {wanted}, got {}", reply["warning"])));
     }
-    let is_last = taken + page.len() == rows.len();
+    let got = reply["rows"].as_array().map_or(0, Vec::len);
+    let is_last = taken + got == rows;
     match reply.get("next") {
         Some(Value::Null) if is_last => Ok(Step::Done),
-        Some(Value::String(cursor)) if !is_last && cursor.len() <= CURSOR_BYTES_MAX => {
-            Ok(Step::Next { cursor: cursor.clone(), rows: page.len() })
+        // A page that was cut short may be followed by one without rows.
+        Some(Value::String(cursor)) if (!is_last || reply["bounded"] == true) && cursor.len() <= CURSOR_BYTES_MAX => {
+            Ok(Step::Next { cursor: cursor.clone(), rows: got })
         }
         Some(Value::String(_)) if is_last => Err(differs("a cursor behind the last row")),
         Some(Value::String(_)) => Err(differs(format!("a cursor of more than {CURSOR_BYTES_MAX} bytes"))),
-        Some(Value::Null) => Err(differs(format!("no cursor after {} of {} rows", taken + page.len(), rows.len()))),
+        Some(Value::Null) => Err(differs(format!("no cursor after {} of {rows} rows", taken + got))),
         _ => Err(differs("`next` is neither a text nor null")),
     }
+}
+
+fn judge_found(
+    table: &Table,
+    found: &Rows,
+    warning: bool,
+    taken: usize,
+    limit: usize,
+    reply: &Value,
+) -> Result<Step, Differs> {
+    judge_rows(table, &found.rows, taken, limit, reply)?;
+    let got = reply["rows"].as_array().map_or(0, Vec::len);
+    let wanted = found.distances.as_ref().map(|distances| &distances[taken..taken + got]);
+    let wanted = wanted.map_or(Value::Null, Value::from);
+    if reply["distances"] != wanted {
+        return Err(differs(format!("rows {taken}..: distances: expected {wanted}, got {}", reply["distances"])));
+    }
+    if !matches!(reply["bounded"], Value::Null | Value::Bool(_)) {
+        return Err(differs("`bounded` is neither true nor false"));
+    }
+    judge_total(found.rows.len(), Some(found.postings), reply)?;
+    judge_ending(found.rows.len(), warning, taken, reply)
+}
+
+/// A claim is told what was asked for and nothing else.
+fn judge_agreement(expected: Agreement, reply: &Value) -> Result<Step, Differs> {
+    let mut wanted = serde_json::Map::new();
+    wanted.insert("cpf".to_owned(), expected.cpf.into());
+    wanted.extend(expected.name.map(|name| ("nome".to_owned(), name.as_str().into())));
+    wanted.extend(expected.birth.map(|birth| ("nasc".to_owned(), birth.into())));
+    wanted.extend(expected.warning.then(|| ("warning".to_owned(), "check_digits".into())));
+    let mut got = reply.as_object().cloned().unwrap_or_default();
+    for name in ["id", "status"] {
+        got.remove(name);
+    }
+    if got != wanted {
+        let [wanted, got] = [wanted, got].map(Value::from);
+        return Err(differs(format!("expected {wanted}, got {got}")));
+    }
+    Ok(Step::Done)
 }
 
 fn judge_row(table: &Table, row: &Row, got: &Value) -> Result<(), String> {

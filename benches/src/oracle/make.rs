@@ -4,9 +4,13 @@
 
 use std::path::Path;
 
+use super::spoil::spoil;
 use super::{Plan, Report};
 use crate::processes::{self, Server};
 use crate::scratch::Scratch;
+
+/// Claims that the server may tell a connection of in a minute: the oracle has more than the 60 that it is allowed otherwise.
+const VERIFIES_PER_MINUTE: &str = "100000";
 
 /// The registry to make.
 #[derive(Clone, Debug)]
@@ -19,7 +23,7 @@ pub struct Make {
     pub seed: u64,
 }
 
-/// Makes the registry, builds its index with these `further` arguments, verifies it, starts a server and runs the oracle against it. `adjust` may
+/// Makes the registry and spoils it further, builds its index with these `further` arguments, verifies it, starts a server and runs the oracle against it. `adjust` may
 /// change the plan; `progress` is told each step.
 ///
 /// # Errors
@@ -34,6 +38,7 @@ pub fn run(
     let (db, index) = (folder.path().join("basecpf.db"), folder.path().join("index"));
     progress(&format!("making a registry of {} rows", make.rows));
     registry(make, &db)?;
+    spoil(&db, make.seed)?;
     progress("building the index");
     let mut build = processes::command("indexer")?;
     build.arg("build").arg("--db").arg(&db).arg("--out").arg(&index).args(further);
@@ -43,7 +48,9 @@ pub fn run(
     verify.arg("verify").arg("--index").arg(&index).arg("--db").arg(&db);
     processes::output(verify)?;
     progress("starting the server");
-    let server = Server::start(&["--db".as_ref(), db.as_os_str(), "--index".as_ref(), index.as_os_str()])?;
+    let flags = ["--verifies-per-minute", VERIFIES_PER_MINUTE].map(std::ffi::OsStr::new);
+    let [of_db, of_index] = [("--db", &db), ("--index", &index)].map(|(flag, path)| [flag.as_ref(), path.as_os_str()]);
+    let server = Server::start(&[of_db, of_index, flags].concat())?;
     let mut plan = Plan::new(&db, server.address);
     adjust(&mut plan);
     progress("asking");

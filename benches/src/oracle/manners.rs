@@ -10,6 +10,7 @@ use super::asking::Line;
 use super::questions::Kind;
 use super::report::{Difference, Report};
 use super::scan::Table;
+use super::search::{BIRTH_COLUMN, FUZZY_LETTERS_MAX, QUESTION_WORDS_MAX, SEX_COLUMN};
 
 /// Lines and the code that each must be answered with, whatever the table holds.
 const BROKEN: [(&[u8], &str); 27] = [
@@ -42,10 +43,59 @@ const BROKEN: [(&[u8], &str); 27] = [
     (b"{\"id\":1,\"cpf\":1e400}", "invalid_cpf"),
 ];
 
-/// Asks and judges; returns what was found.
-pub(crate) fn ask(table: &Table, server: SocketAddr) -> anyhow::Result<Report> {
+/// Members of searches and claims that are wrong, each with the code that it must be answered with.
+const BROKEN_SEARCHES: [(&str, &str); 44] = [
+    ("bad_request", r#""nome":"ANA","match":"words","last":"none""#),
+    ("bad_request", r#""nome":"ANA","match":"fuzzy","last":true"#),
+    ("bad_request", r#""nome":"ANA","last":"none""#),
+    ("bad_request", r#""nome":"ANA","match":"fuzzy","spelling":"en""#),
+    ("bad_request", r#""nome":"ANA","match":"words","spelling":"en""#),
+    ("bad_request", r#""nome":"ANA","spelling":1"#),
+    ("bad_request", r#""cpf":"191","match":"none""#),
+    ("bad_request", r#""cpf":"191","last":"none""#),
+    ("bad_request", r#""nome":5,"match":"words""#),
+    ("invalid_name", r#""nome":"…","match":"words""#),
+    ("invalid_name", r#""nome":"","match":"fuzzy","spelling":"pt""#),
+    ("invalid_cpf", r#""cpf":"192","where":{"sexo":"F"}"#),
+    ("bad_request", r#""nome":"A B C D E F G H I J K L M N O P Q","match":"words""#),
+    ("bad_request", r#""nome":"A B C D E F G H I J K L M N O P Q","match":"fuzzy""#),
+    ("bad_request", r#""nome":"ANA","where":"sexo""#),
+    ("bad_request", r#""nome":"ANA","where":["sexo"]"#),
+    ("bad_request", r#""nome":"ANA","where":{"sex":"F"}"#),
+    ("bad_request", r#""nome":"ANA","where":{"nome":"ANA"}"#),
+    ("bad_request", r#""nome":"ANA","where":{"sexo":1}"#),
+    ("bad_request", r#""nome":"ANA","where":{"sexo":""}"#),
+    ("bad_request", r#""nome":"ANA","where":{"sexo":"?"}"#),
+    ("bad_request", r#""nome":"ANA","where":{"sexo":"Ø"}"#),
+    ("bad_request", r#""nome":"ANA","where":{"sexo":{"from":"A"}}"#),
+    ("bad_request", r#""nome":"ANA","where":{"nasc":19800101}"#),
+    ("bad_request", r#""nome":"ANA","where":{"nasc":"1980"}"#),
+    ("bad_request", r#""nome":"ANA","where":{"nasc":"1980-02-30"}"#),
+    ("bad_request", r#""nome":"ANA","where":{"nasc":{}}"#),
+    ("bad_request", r#""nome":"ANA","where":{"nasc":{"from":"31/1/1980"}}"#),
+    ("bad_request", r#""nome":"ANA","where":{"nasc":{"to":"2158-01-01"}}"#),
+    ("bad_request", r#""nome":"ANA","where":{"nasc":{"from":"1980-01-02","to":"1980-01-01"}}"#),
+    ("bad_request", r#""nome":"ANA","where":{"nasc":{"from":"1980-01-01","on":"1980-01-01"}}"#),
+    ("bad_request", r#""nome":"ANA","match":"exact","where":{"nasc":["1980-01-01"]}"#),
+    ("bad_request", r#""nome":"ANA","where":{"a":"A","b":"B","c":"C","d":"D","e":"E"}"#),
+    ("bad_request", r#""cpf":"191","where":{"nasc":"32/01/1980"}"#),
+    ("bad_request", r#""nome":"ANA","deadline_ms":0"#),
+    ("bad_request", r#""nome":"ANA","deadline_ms":60001"#),
+    ("bad_request", r#""cpf":"191","deadline_ms":"5""#),
+    ("bad_request", r#""op":"ping","deadline_ms":1.5"#),
+    ("bad_request", r#""op":"verify","nome":"ANA""#),
+    ("invalid_cpf", r#""op":"verify","cpf":"192","nome":"ANA""#),
+    ("invalid_name", r#""op":"verify","cpf":"191","nome":"…""#),
+    ("bad_request", r#""op":"verify","cpf":"191","nasc":"1980-02-30""#),
+    ("bad_request", r#""op":"verify","cpf":"191","nasc":{"from":"1980-01-01"}"#),
+    ("bad_request", r#""op":"verify","cpf":"191","nome":"ANA","spelling":"en""#),
+];
+
+/// Asks and judges; returns what was found. With `searches` also what words, filters and claims are refused for.
+pub(crate) fn ask(table: &Table, server: SocketAddr, searches: bool) -> anyhow::Result<Report> {
     let mut manners = Manners { line: Line::open(server)?, report: Report::default() };
-    if let Err(error) = manners.run(table) {
+    let asked = manners.run(table).and_then(|()| if searches { manners.searches(table) } else { Ok(()) });
+    if let Err(error) = asked {
         manners.differs(format!("the connection ended: {error}"));
     }
     Ok(manners.report)
@@ -96,6 +146,54 @@ impl Manners {
             let other = json!({"id": 2, "nome": last, "cursor": page["next"]});
             let reply = self.reply(other.to_string().as_bytes())?;
             self.check("a cursor of another question: code", &reply["code"], &json!("bad_request"));
+        }
+        Ok(())
+    }
+
+    /// What `hello` tells of searches, those that are none, and cursors of one in another.
+    fn searches(&mut self, table: &Table) -> std::io::Result<()> {
+        let hello = self.reply(b"{\"id\":5,\"op\":\"hello\"}")?;
+        self.check("hello: matches", &hello["matches"], &json!(["exact", "prefix", "words", "fuzzy"]));
+        self.check("hello: filters", &hello["filters"], &json!({"sex": SEX_COLUMN, "birth": BIRTH_COLUMN}));
+        self.check("hello: question_words", &hello["limits"]["question_words"], &json!(QUESTION_WORDS_MAX));
+        self.check("hello: deadline_ms", &hello["limits"]["deadline_ms"], &json!(2000));
+        for (code, members) in BROKEN_SEARCHES {
+            let reply = self.reply(format!("{{\"id\":\"{code}\",{members}}}").as_bytes())?;
+            self.check(&format!("{members}: code"), &reply["code"], &json!(code));
+            self.check(&format!("{members}: id"), &reply["id"], &json!(code));
+        }
+        let long = "A".repeat(FUZZY_LETTERS_MAX + 1);
+        for (matching, letters, status) in [("fuzzy", 0, "ok"), ("fuzzy", 1, "error"), ("words", 1, "ok")] {
+            let line = json!({"nome": &long[1 - letters..], "match": matching});
+            let reply = self.reply(line.to_string().as_bytes())?;
+            self.check(&format!("{matching}: a long word"), &reply["status"], &json!(status));
+        }
+        let batch = json!({"op": "batch", "items": [{"op": "verify", "cpf": "191"}, {"nome": "A", "match": "none"}]});
+        let reply = self.reply(batch.to_string().as_bytes())?;
+        for item in 0..2 {
+            self.check("an item that is none: code", &reply["results"][item]["code"], &json!("bad_request"));
+        }
+        self.foreign_searches(table)
+    }
+
+    /// The cursor of a search in others that differ from it in one member.
+    fn foreign_searches(&mut self, table: &Table) -> std::io::Result<()> {
+        let Some(first) = table.names.keys.first().and_then(|name| name.chars().next()) else { return Ok(()) };
+        let search = json!({"nome": String::from(first), "match": "words", "limit": 1});
+        let page = self.reply(search.to_string().as_bytes())?;
+        let others = [
+            ("last", json!("whole")),
+            ("match", json!("fuzzy")),
+            ("match", json!("prefix")),
+            ("where", json!({"sexo": "F"})),
+            ("where", json!({"nasc": {"from": "1900-01-01"}})),
+        ];
+        for (member, value) in others.into_iter().filter(|_| page["next"].is_string()) {
+            let mut other = search.clone();
+            other[member] = value;
+            other["cursor"] = page["next"].clone();
+            let reply = self.reply(other.to_string().as_bytes())?;
+            self.check(&format!("a cursor with another {member}: code"), &reply["code"], &json!("bad_request"));
         }
         Ok(())
     }

@@ -14,9 +14,19 @@ pub mod make;
 pub(crate) mod reading;
 pub(crate) mod scan;
 
+mod filters;
+mod fuzzy;
+mod search;
+mod spelling_key;
+mod words;
+
+mod claims;
+mod filter_questions;
 mod prefixes;
 pub(crate) mod questions;
+mod search_questions;
 mod spelling;
+mod spoil;
 
 pub(crate) mod asking;
 pub(crate) mod judging;
@@ -38,6 +48,14 @@ pub struct Plan {
     pub prefixes: usize,
     /// No prefix but the few largest finds more rows than this.
     pub prefix_rows_max: usize,
+    /// Questions by words to draw.
+    pub words: usize,
+    /// Fuzzy questions to draw.
+    pub fuzzy: usize,
+    /// Questions with a filter to draw.
+    pub filtered: usize,
+    /// Claims to draw.
+    pub claims: usize,
     /// CPFs to draw at random.
     pub absent: usize,
     /// Strange CPFs, and strange names, to draw.
@@ -59,6 +77,10 @@ impl Plan {
             server,
             prefixes: 20_000,
             prefix_rows_max: 20_000,
+            words: 0,
+            fuzzy: 0,
+            filtered: 0,
+            claims: 0,
             absent: 10_000,
             strange: 10_000,
             connections: 4,
@@ -74,8 +96,9 @@ impl Plan {
 /// When the table cannot be read or the server not be reached. A wrong answer is no error: it is in the report.
 pub fn run(plan: &Plan) -> anyhow::Result<Report> {
     let table = scan::Table::scan(&plan.registry)?;
-    let catalogue = questions::Catalogue::new(&table, plan);
-    let mut total = manners::ask(&table, plan.server)?;
+    let searchable = search::Searchable::new(&table);
+    let catalogue = questions::Catalogue::new(&searchable, plan);
+    let mut total = manners::ask(&table, plan.server, plan.words + plan.fuzzy + plan.filtered + plan.claims > 0)?;
     total.table = [table.rows.len(), table.cpfs.keys.len(), table.names.keys.len()];
     let next = AtomicUsize::new(0);
     let reports = std::thread::scope(|scope| {

@@ -3,10 +3,14 @@
 //! Expectations come from the scanned table alone.
 
 use super::Plan;
-use super::prefixes;
+use super::filters::Where;
 use super::reading::{check_digits_hold, normalise, read_cpf, read_cpf_number};
 use super::scan::Table;
+use super::search::{Agreement, Rows, Searchable, is_allowed};
+use super::search_questions::Search;
 use super::spelling::{Written, json_text, other_cpf, strange_cpf, strange_name};
+use super::words::{Likeness, demands};
+use super::{claims, filter_questions, prefixes, search_questions};
 use crate::rng::Rng;
 
 /// Rows of a page where a question does not say.
@@ -20,6 +24,21 @@ const PAGES_MAX: usize = 40;
 
 /// A strange name with more rows than this is asked by `exact` instead.
 const STRANGE_ROWS_MAX: usize = 1000;
+
+/// A search with more rows than this is mostly not paged to its end.
+const SEARCH_ROWS_MAX: usize = 4000;
+
+/// One search in so many is, whatever it finds.
+const PAGED_ALL_ONE_IN: usize = 24;
+
+/// Pages of the others.
+const SEARCH_PAGES_MAX: usize = 5;
+
+/// Patience that searches are asked with, in milliseconds: the most that the protocol has. This is no measure of speed.
+const DEADLINE_MS: u32 = 60_000;
+
+/// How many kinds there are in [`Kind::ASKED`].
+const KINDS_ASKED: usize = 12;
 
 /// What a question is about; the kinds of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,13 +57,23 @@ pub enum Kind {
     CpfStrange,
     /// A text of odd characters, mostly of nobody or without a letter.
     NameStrange,
+    /// Words in any order.
+    Words,
+    /// Words that may be misspelt.
+    Fuzzy,
+    /// Words that may be misspelt or spelt otherwise.
+    FuzzySpelling,
+    /// Any of the questions above that looks for rows, with `where`.
+    Filtered,
+    /// `verify`.
+    Claim,
     /// `hello`, `ping`, broken lines, misused cursors; one after the other.
     Manners,
 }
 
 impl Kind {
     /// The kinds that are asked over all connections at once, in the order of their numbers.
-    const ASKED: [Self; 7] = [
+    const ASKED: [Self; KINDS_ASKED] = [
         Self::Cpf,
         Self::CpfSpelled,
         Self::NameExact,
@@ -52,6 +81,11 @@ impl Kind {
         Self::CpfAbsent,
         Self::CpfStrange,
         Self::NameStrange,
+        Self::Words,
+        Self::Fuzzy,
+        Self::FuzzySpelling,
+        Self::Filtered,
+        Self::Claim,
     ];
 
     /// Its name in a report.
@@ -65,6 +99,11 @@ impl Kind {
             Self::CpfAbsent => "cpf at random",
             Self::CpfStrange => "cpf strange",
             Self::NameStrange => "name strange",
+            Self::Words => "words",
+            Self::Fuzzy => "fuzzy",
+            Self::FuzzySpelling => "fuzzy, spelling pt",
+            Self::Filtered => "filtered",
+            Self::Claim => "verify",
             Self::Manners => "manners",
         }
     }
@@ -75,7 +114,31 @@ impl Kind {
 pub(crate) enum Expected<'a> {
     /// These rows in this order, and `"warning":"check_digits"` or none.
     Rows { rows: &'a [u32], warning: bool },
+    /// The rows of a search, and the warning or none.
+    Found { found: &'a Rows, warning: bool },
+    /// What is told of a claim.
+    Agreement(Agreement),
     /// An error of this code.
+    Code(&'static str),
+}
+
+impl Expected<'_> {
+    /// How many rows must come on all pages.
+    pub(crate) fn rows(self) -> usize {
+        match self {
+            Self::Rows { rows, .. } => rows.len(),
+            Self::Found { found, .. } => found.rows.len(),
+            Self::Agreement(_) | Self::Code(_) => 0,
+        }
+    }
+}
+
+/// What must come, as it is kept.
+#[derive(Debug)]
+pub(crate) enum Answer<'a> {
+    Rows { rows: &'a [u32], warning: bool },
+    Found { found: Rows, warning: bool },
+    Agreement(Agreement),
     Code(&'static str),
 }
 
@@ -85,15 +148,29 @@ pub(crate) struct Question<'a> {
     pub(crate) kind: Kind,
     /// The members that name the key.
     key: String,
-    pub(crate) expected: Expected<'a>,
+    answer: Answer<'a>,
+    /// Pages that are asked for at most.
+    pages_max: usize,
     rng: Rng,
 }
 
 impl Question<'_> {
+    pub(crate) fn expected(&self) -> Expected<'_> {
+        match &self.answer {
+            Answer::Rows { rows, warning } => Expected::Rows { rows, warning: *warning },
+            Answer::Found { found, warning } => Expected::Found { found, warning: *warning },
+            Answer::Agreement(agreement) => Expected::Agreement(*agreement),
+            Answer::Code(code) => Expected::Code(code),
+        }
+    }
+
     /// The next request: its members behind the `id`, and how many rows its page may have.
     pub(crate) fn request(&mut self, cursor: Option<&str>) -> (String, usize) {
-        let rows = if let Expected::Rows { rows, .. } = self.expected { rows.len() } else { 0 };
+        let rows = self.expected().rows();
         let mut members = self.key.clone();
+        if self.kind == Kind::Claim {
+            return (members, LIMIT_DEFAULT);
+        }
         let limit = match self.rng.below(8) {
             0 if rows <= LIMIT_DEFAULT * PAGES_MAX => {
                 members.push_str(["", ",\"limit\":null"][self.rng.below(2)]);
@@ -117,27 +194,58 @@ impl Question<'_> {
         }
         (members, limit)
     }
+
+    /// Whether it is not asked further behind `pages` pages.
+    pub(crate) fn is_enough(&self, pages: usize) -> bool {
+        pages >= self.pages_max
+    }
+
+    /// The member, with a comma in front, that says how long the answer may take.
+    pub(crate) fn patience(&self) -> String {
+        match self.kind {
+            Kind::Words | Kind::Fuzzy | Kind::FuzzySpelling | Kind::Filtered => {
+                format!(",\"deadline_ms\":{DEADLINE_MS}")
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// Whether it may be an item of a batch.
+    pub(crate) fn is_item(&self) -> bool {
+        self.kind != Kind::Claim
+    }
 }
 
 /// All questions of a run.
 pub(crate) struct Catalogue<'a> {
     table: &'a Table,
+    searchable: &'a Searchable<'a>,
     seed: u64,
     prefixes: Vec<String>,
+    /// The numbers of those CPFs that several rows carry.
+    shared_cpfs: Vec<u32>,
     /// How many there are of each of [`Kind::ASKED`].
-    counts: [usize; 7],
+    counts: [usize; KINDS_ASKED],
     /// In which order they are asked: kinds mixed, so that dear and cheap ones share a connection.
     order: Vec<u32>,
 }
 
 impl<'a> Catalogue<'a> {
-    pub(crate) fn new(table: &'a Table, plan: &Plan) -> Self {
+    pub(crate) fn new(searchable: &'a Searchable<'a>, plan: &Plan) -> Self {
+        let table = searchable.table;
         let prefixes = prefixes::draw(table, plan.prefixes, plan.prefix_rows_max, plan.seed);
         let (cpfs, names) = (table.cpfs.keys.len(), table.names.keys.len());
-        let counts = [cpfs, cpfs, names, prefixes.len(), plan.absent, plan.strange, plan.strange];
+        // Half of the fuzzy questions are about spelling too. What is made out of rows needs some.
+        let searches = [plan.words, plan.fuzzy.div_ceil(2), plan.fuzzy / 2, plan.filtered, plan.claims];
+        let [words, fuzzy, spelling, filtered, claims] = searches.map(|count| count * usize::from(names * cpfs > 0));
+        let old = [cpfs, cpfs, names, prefixes.len(), plan.absent, plan.strange, plan.strange];
+        let mut counts = [0; KINDS_ASKED];
+        counts[..old.len()].copy_from_slice(&old);
+        counts[old.len()..].copy_from_slice(&[words, fuzzy, spelling, filtered, claims]);
+        let shared_cpfs = (0..cpfs).filter(|&at| table.cpfs.of(at).len() > 1).map(|at| at as u32).collect();
         let mut order: Vec<u32> = (0..counts.iter().sum::<usize>() as u32).collect();
         Rng::new(plan.seed, 2).shuffle(&mut order);
-        Self { table, seed: plan.seed, prefixes, counts, order }
+        Self { table, searchable, seed: plan.seed, prefixes, shared_cpfs, counts, order }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -149,7 +257,7 @@ impl<'a> Catalogue<'a> {
         let number = self.order[at] as usize;
         let mut rng = Rng::new(self.seed, 16 + number as u64);
         let (kind, within) = self.kind_of(number);
-        let (key, expected) = match kind {
+        let (key, answer) = match kind {
             Kind::Cpf => self.cpf(&Written::Text(self.table.cpfs.keys[within].clone()), &mut rng),
             Kind::CpfSpelled => self.cpf(&other_cpf(&self.table.cpfs.keys[within], &mut rng), &mut rng),
             Kind::CpfAbsent => {
@@ -166,13 +274,24 @@ impl<'a> Catalogue<'a> {
                 self.name(&text, true, &mut rng)
             }
             Kind::Prefix => self.name(&self.prefixes[within], false, &mut rng),
-            _ => {
+            Kind::Words => self.words(Likeness::Same, &mut rng),
+            Kind::Fuzzy => self.words(Likeness::Edits, &mut rng),
+            Kind::FuzzySpelling => self.words(Likeness::EditsOrSpelling, &mut rng),
+            Kind::Filtered => self.filtered(&mut rng),
+            Kind::Claim => claims::draw(self.searchable, &self.shared_cpfs, &mut rng),
+            Kind::NameStrange | Kind::Manners => {
                 let text = strange_name(&mut rng);
                 let exact = self.table.names.starting_with(&normalise(&text)).len() > STRANGE_ROWS_MAX;
                 self.name(&text, exact || rng.one_in(2), &mut rng)
             }
         };
-        Question { kind, key, expected, rng }
+        let pages_max = match &answer {
+            Answer::Found { found, .. } if found.rows.len() > SEARCH_ROWS_MAX && !rng.one_in(PAGED_ALL_ONE_IN) => {
+                rng.between(1, SEARCH_PAGES_MAX)
+            }
+            _ => usize::MAX,
+        };
+        Question { kind, key, answer, pages_max, rng }
     }
 
     /// Which kind question `number` is of, and the how-manieth of its kind it is.
@@ -198,30 +317,86 @@ impl<'a> Catalogue<'a> {
         }
     }
 
-    fn cpf(&self, written: &Written, rng: &mut Rng) -> (String, Expected<'a>) {
+    fn cpf(&self, written: &Written, rng: &mut Rng) -> (String, Answer<'a>) {
         let read = match written {
             Written::Text(text) => read_cpf(text),
             Written::Number(number) => read_cpf_number(number),
         };
-        let expected = match read {
-            None => Expected::Code("invalid_cpf"),
-            Some(key) => Expected::Rows { rows: self.table.cpfs.exact(&key), warning: !check_digits_hold(&key) },
+        let answer = match read {
+            None => Answer::Code("invalid_cpf"),
+            Some(key) => Answer::Rows { rows: self.table.cpfs.exact(&key), warning: !check_digits_hold(&key) },
         };
-        (format!("\"cpf\":{}", written.json(rng)), expected)
+        (format!("\"cpf\":{}", written.json(rng)), answer)
     }
 
-    fn name(&self, text: &str, exact: bool, rng: &mut Rng) -> (String, Expected<'a>) {
+    fn name(&self, text: &str, exact: bool, rng: &mut Rng) -> (String, Answer<'a>) {
         let key = normalise(text);
         let names = &self.table.names;
-        let expected = match key.as_str() {
-            "" => Expected::Code("invalid_name"),
-            key if exact => Expected::Rows { rows: names.exact(key), warning: false },
-            key => Expected::Rows { rows: names.starting_with(key), warning: false },
+        let answer = match key.as_str() {
+            "" => Answer::Code("invalid_name"),
+            key if exact => Answer::Rows { rows: names.exact(key), warning: false },
+            key => Answer::Rows { rows: names.starting_with(key), warning: false },
         };
         let matching = match exact {
             true => ",\"match\":\"exact\"",
             false => ["", ",\"match\":\"prefix\"", ",\"match\":null"][rng.below(3)],
         };
-        (format!("\"nome\":{}{matching}", json_text(text, rng)), expected)
+        (format!("\"nome\":{}{matching}", json_text(text, rng)), answer)
+    }
+
+    /// A question by words, and what it must find.
+    fn words(&self, likeness: Likeness, rng: &mut Rng) -> (String, Answer<'a>) {
+        let search = search_questions::draw(self.searchable, likeness, rng);
+        let (members, answer) = self.search(&search, &Where::default(), rng);
+        // A filter that asks for nothing is none.
+        (members + ["", "", "", ",\"where\":null", ",\"where\":{}"][rng.below(5)], answer)
+    }
+
+    fn search(&self, search: &Search, filter: &Where, rng: &mut Rng) -> (String, Answer<'a>) {
+        let question = normalise(&search.text);
+        let demands = demands(&question, search.last_is_prefix);
+        let answer = match question.as_str() {
+            "" => Answer::Code("invalid_name"),
+            _ if !is_allowed(&demands, search.likeness) => Answer::Code("bad_request"),
+            _ => Answer::Found { found: self.searchable.search(&demands, search.likeness, filter), warning: false },
+        };
+        (format!("\"nome\":{}{}", json_text(&search.text, rng), search.members(rng)), answer)
+    }
+
+    /// Any question that looks for rows, with a filter that the row which it is made of mostly passes.
+    fn filtered(&self, rng: &mut Rng) -> (String, Answer<'a>) {
+        let name = rng.below(self.table.names.keys.len());
+        let key = &self.table.names.keys[name];
+        let row = *rng.pick(self.table.names.of(name));
+        let (r#where, filter) = filter_questions::draw(self.searchable, Some(row), rng);
+        let likeness = *rng.pick(&[Likeness::Same, Likeness::Same, Likeness::Edits, Likeness::EditsOrSpelling]);
+        let (members, answer) = match rng.below(10) {
+            0..=4 => {
+                let search = search_questions::draw_from(self.searchable, key, likeness, rng);
+                self.search(&search, &filter, rng)
+            }
+            5 => self.name(&self.name_text(name, rng), true, rng),
+            6..=7 => self.name(&key.chars().take(rng.between(1, 8)).collect::<String>(), false, rng),
+            _ => {
+                // Mostly a CPF that several rows carry.
+                let cpf = match self.shared_cpfs.as_slice() {
+                    [_, ..] if !rng.one_in(3) => *rng.pick(&self.shared_cpfs) as usize,
+                    _ => rng.below(self.table.cpfs.keys.len()),
+                };
+                let row = *rng.pick(self.table.cpfs.of(cpf));
+                let (r#where, filter) = filter_questions::draw(self.searchable, Some(row), rng);
+                let (members, answer) = self.cpf(&other_cpf(&self.table.cpfs.keys[cpf], rng), rng);
+                return (members + &r#where, self.sieved(answer, &filter));
+            }
+        };
+        (members + &r#where, self.sieved(answer, &filter))
+    }
+
+    /// The rows of `answer` that the filter lets through; those of a search have passed it.
+    fn sieved(&self, answer: Answer<'a>, filter: &Where) -> Answer<'a> {
+        match answer {
+            Answer::Rows { rows, warning } => Answer::Found { found: self.searchable.filtered(rows, filter), warning },
+            other => other,
+        }
     }
 }

@@ -28,7 +28,7 @@ pub struct Count {
     pub questions: u64,
     /// Requests: one for each page.
     pub requests: u64,
-    /// Rows that came and were right, of questions that were answered to their end.
+    /// Rows that came and were right, of questions that were answered to their end or as far as they were asked.
     pub rows: u64,
 }
 
@@ -39,8 +39,12 @@ pub struct Report {
     pub table: [usize; 3],
     /// Counts by kind.
     pub counts: BTreeMap<Kind, Count>,
-    /// How often the server was overloaded and the same was asked again.
+    /// How often the server was overloaded, or had told a connection of enough claims, and the same was asked again.
     pub overloaded: u64,
+    /// Pages that said to be cut short by the bound on work.
+    pub bounded: u64,
+    /// Pages that told of how many rows there are at least.
+    pub uncounted: u64,
     /// All differences.
     pub differences: u64,
     /// The first ten of them.
@@ -67,6 +71,8 @@ impl Report {
             sum.rows += count.rows;
         }
         self.overloaded += other.overloaded;
+        self.bounded += other.bounded;
+        self.uncounted += other.uncounted;
         self.differences += other.differences;
         self.shown.extend(other.shown);
         self.shown.truncate(SHOWN_MAX);
@@ -84,6 +90,9 @@ impl fmt::Display for Report {
         }
         if self.overloaded > 0 {
             writeln!(f, "asked again because the server was overloaded: {}", self.overloaded)?;
+        }
+        if self.bounded + self.uncounted > 0 {
+            writeln!(f, "pages cut short by the bound: {}, with `total_at_least`: {}", self.bounded, self.uncounted)?;
         }
         for Difference { kind, rowid, what } in &self.shown {
             let rowid = rowid.map_or_else(|| "-".to_owned(), |rowid| rowid.to_string());

@@ -49,7 +49,7 @@ impl Cell {
         }
     }
 
-    fn name_key(&self) -> Option<String> {
+    pub(crate) fn name_key(&self) -> Option<String> {
         self.spelled().map(|text| reading::normalise(&text)).filter(|name| !name.is_empty())
     }
 }

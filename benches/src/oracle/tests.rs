@@ -4,12 +4,14 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use super::scan::{Cell, Table};
+use super::search::Searchable;
 use super::*;
+
+mod searches;
 
 /// Spoils a reply; given with its request.
 type Flaw = fn(&Value, &mut Value);
@@ -25,16 +27,37 @@ fn code_of_broken(line: &str) -> &'static str {
     }
 }
 
-fn answer(table: &Table, line: &str) -> Value {
-    let error = |code: &str| json!({"status": "error", "code": code, "message": "no"});
+fn error(code: &str) -> Value {
+    json!({"status": "error", "code": code, "message": "no"})
+}
+
+fn answer(searchable: &Searchable<'_>, line: &str) -> Value {
+    let table = searchable.table;
     let Ok(Value::Object(request)) = serde_json::from_str::<Value>(line) else { return error(code_of_broken(line)) };
     let request = Value::from(request);
+    // A wrong search says in its `id` what it must be told: what is tested here is not the peer.
+    if let Some(code) = request["id"].as_str().filter(|id| id.contains("_")) {
+        return error(code);
+    }
     if let Some(op) = request["op"].as_str() {
-        let limits = json!({"line_bytes": 1, "limit_max": 1, "batch_items": 1, "batch_rows": 1, "in_flight": 1});
+        let limits = json!({"line_bytes": 1, "limit_max": 1, "batch_items": 1, "batch_rows": 1, "in_flight": 1,
+            "question_words": 16, "deadline_ms": 2000});
         return match op {
+            "batch" if request["items"].is_array() => {
+                let items = request["items"].as_array().into_iter().flatten();
+                let is_none = |item: &Value| item["op"].is_string() || item["match"] == "none";
+                let results: Vec<Value> = items
+                    .map(
+                        |item| if is_none(item) { error("bad_request") } else { answer(searchable, &item.to_string()) },
+                    )
+                    .collect();
+                json!({"status": "ok", "results": results})
+            }
+            "verify" => searches::verify(searchable, &request),
             "ping" => json!({"status": "ok"}),
             "hello" => json!({"status": "ok", "protocol": 1, "server": "peer/0", "generation": "g",
-                "rows": table.rows.len(), "limits": limits}),
+                "rows": table.rows.len(), "limits": limits,
+                "matches": ["exact", "prefix", "words", "fuzzy"], "filters": {"sex": "sexo", "birth": "nasc"}}),
             _ => error("bad_request"),
         };
     }
@@ -44,6 +67,10 @@ fn answer(table: &Table, line: &str) -> Value {
         || request["id"].is_f64()
         || request["id"].as_u64().is_some_and(|id| id > 1 << 53)
         || request["match"] == "none";
+    let is_search = request["match"] == "words" || request["match"] == "fuzzy";
+    if !broken && is_search {
+        return searches::answer(searchable, &request, limit);
+    }
     let (rows, warning): (&[u32], bool) = match (&request["cpf"], &request["nome"]) {
         _ if broken => return error(code_of_broken(line)),
         (Value::Null, Value::String(name)) => match (reading::normalise(name).as_str(), &request["match"]) {
@@ -62,20 +89,29 @@ fn answer(table: &Table, line: &str) -> Value {
         }
         _ => return error("bad_request"),
     };
-    let question = format!("{}/{}/{}", request["cpf"], request["nome"], request["match"]);
+    let rows = searchable.filtered(rows, &searches::filter(&request["where"])).rows;
+    let mut reply = page(table, &request, &rows, limit).0;
+    if warning && reply["status"] == "ok" {
+        reply["warning"] = "check_digits".into();
+    }
+    reply
+}
+
+/// One page of `rows`, and which of them are on it.
+fn page(table: &Table, request: &Value, rows: &[u32], limit: usize) -> (Value, std::ops::Range<usize>) {
+    // A cursor has 512 bytes at most, less than a question may have.
+    let question =
+        ["cpf", "nome", "match", "last", "spelling", "where"].map(|member| request[member].to_string()).concat();
+    let question = question.bytes().fold(0_u64, |hash, byte| hash.wrapping_mul(31) ^ u64::from(byte));
     let start = match request["cursor"].as_str().map(|cursor| cursor.split_once('@')) {
         None => 0,
-        Some(Some((at, of))) if of == question => at.parse().unwrap(),
-        Some(_) => return error("bad_request"),
+        Some(Some((at, of))) if of == question.to_string() => at.parse().unwrap(),
+        Some(_) => return (error("bad_request"), 0..0),
     };
     let end = rows.len().min(start + limit);
     let next = if end < rows.len() { Value::from(format!("{end}@{question}")) } else { Value::Null };
     let page: Vec<Value> = rows[start..end].iter().map(|&at| row(table, at)).collect();
-    let mut reply = json!({"status": "ok", "rows": page, "total": rows.len(), "next": next});
-    if warning {
-        reply["warning"] = "check_digits".into();
-    }
-    reply
+    (json!({"status": "ok", "rows": page, "total": rows.len(), "next": next}), start..end)
 }
 
 fn row(table: &Table, at: u32) -> Value {
@@ -90,7 +126,7 @@ fn row(table: &Table, at: u32) -> Value {
 }
 
 /// Answers what has arrived, the last request first.
-fn serve(table: &Table, stream: TcpStream, flaw: Flaw) -> std::io::Result<()> {
+fn serve(searchable: &Searchable<'_>, stream: TcpStream, flaw: Flaw) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut writer = stream.try_clone()?;
     let mut reader = BufReader::new(stream);
@@ -102,7 +138,7 @@ fn serve(table: &Table, stream: TcpStream, flaw: Flaw) -> std::io::Result<()> {
                 return Ok(());
             }
             let line = String::from_utf8(line).unwrap_or_default();
-            let mut reply = answer(table, line.trim_end());
+            let mut reply = answer(searchable, line.trim_end());
             let request = serde_json::from_str::<Value>(&line).unwrap_or_default();
             flaw(&request, &mut reply);
             if let id @ (Value::String(_) | Value::Number(_)) = &request["id"] {
@@ -155,11 +191,13 @@ fn run_against(flaw: Flaw) -> Report {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut plan = Plan::new(&db, listener.local_addr().unwrap());
     (plan.prefixes, plan.absent, plan.strange, plan.connections) = (300, 20, 100, 2);
-    let table = Arc::new(Table::scan(&plan.registry).unwrap());
+    (plan.words, plan.fuzzy, plan.filtered, plan.claims) = (200, 200, 200, 200);
+    // The peer's threads end with the test program.
+    let table: &Table = Box::leak(Box::new(Table::scan(&plan.registry).unwrap()));
+    let searchable: &Searchable<'_> = Box::leak(Box::new(Searchable::new(table)));
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let table = Arc::clone(&table);
-            std::thread::spawn(move || serve(&table, stream.unwrap(), flaw));
+            std::thread::spawn(move || serve(searchable, stream.unwrap(), flaw));
         }
     });
     run(&plan).unwrap()
@@ -233,7 +271,7 @@ fn wrong_ends_are_differences() {
             reply.as_object_mut().unwrap().remove("warning");
         }
     };
-    check(warning, Kind::CpfAbsent, "warning");
+    check(warning, Kind::Cpf, "warning");
     let code: Flaw = |_, reply| {
         if reply["code"] == "invalid_name" {
             reply["code"] = json!("bad_request");
@@ -249,7 +287,7 @@ fn an_overloaded_server_is_asked_again() {
     static REFUSALS: AtomicU32 = AtomicU32::new(5);
     let report = run_against(|request, reply| {
         let left = REFUSALS.load(Ordering::Relaxed);
-        if is_exact(request) && left > 0 {
+        if is_exact(request) && request["where"].is_null() && left > 0 {
             REFUSALS.store(left - 1, Ordering::Relaxed);
             *reply = json!({"status": "error", "code": "overloaded", "message": "full", "retry_after_ms": 1});
         }

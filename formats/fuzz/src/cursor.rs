@@ -1,10 +1,10 @@
 //! Target `cursor`: any text, and cursors that were altered.
 
 use arbitrary::{Arbitrary, Unstructured};
-use balcao_wire::Cursor;
 use balcao_wire::limits::CURSOR_BYTES_MAX;
+use balcao_wire::{Cursor, SearchPlace, Total};
 
-/// Three numbers, and an alteration of the text that they come to.
+/// The numbers of a cursor, and an alteration of the text that they come to.
 #[derive(Arbitrary, Debug)]
 struct Altered {
     generation: u64,
@@ -13,6 +13,7 @@ struct Altered {
     at: u8,
     to: u8,
     cut: u8,
+    search: Option<(u8, bool, u64, u64)>,
     more: String,
 }
 
@@ -20,8 +21,12 @@ struct Altered {
 pub fn cursor(data: &[u8]) {
     check(&String::from_utf8_lossy(data));
     let Ok(altered) = Altered::arbitrary(&mut Unstructured::new(data)) else { return };
+    let search = altered.search.map(|(level, is_exact, total, given)| {
+        let total = if is_exact { Total::Exact(total) } else { Total::AtLeast(total) };
+        SearchPlace { level, total, given }
+    });
     let cursor =
-        Cursor { generation: altered.generation, question: altered.question, position: altered.position, search: None };
+        Cursor { generation: altered.generation, question: altered.question, position: altered.position, search };
     let text = cursor.encode();
     assert!(text.len() <= CURSOR_BYTES_MAX && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)));
     assert_eq!(Cursor::decode(&text), Ok(cursor));

@@ -4,6 +4,7 @@
 //! runs the bodies through the shell in `formats/fuzz/fuzz` (`make fuzz`), and `make test` runs every committed corpus file through them.
 
 mod record;
+mod vocabulary;
 
 mod cursor;
 mod json;

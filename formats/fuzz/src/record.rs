@@ -1,8 +1,14 @@
-//! Targets `cpf` and `name`: the registry's vocabulary against a second definition, step by step as `docs/protocol.md` puts it.
+//! Targets `cpf` and `name`: the registry's vocabulary against a second definition, step by step as `docs/protocol.md` puts it; a text is taken for a name, for
+//! its words, for a day and for a sex.
 
-use balcao_record::{Cell, Cpf, CpfError, NAME_KEY_BYTES_MAX, NameKey, normalize, normalize_into};
+use balcao_record::{
+    BIRTH_DAYS, BirthDay, Cell, Cpf, CpfError, NAME_KEY_BYTES_MAX, NameKey, Sex, edits_max, normalize, normalize_into,
+    spelling_key, words,
+};
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
+
+use crate::vocabulary;
 
 /// A text, and the same bytes as numbers, as a CPF.
 pub fn cpf(data: &[u8]) {
@@ -47,6 +53,40 @@ pub fn name(data: &[u8]) {
     let found = Cell::Text(data).name_key(&mut key);
     assert!(once.starts_with(&key) && (key.len() == once.len() || key.len() > NAME_KEY_BYTES_MAX - 4));
     assert_eq!(found == NameKey::Empty, key.is_empty());
+    words_of(&once);
+    day_and_sex(data, &text);
+}
+
+/// The words of a normalised name, and the spelling of each.
+fn words_of(name: &str) {
+    assert_eq!(words(name).collect::<Vec<_>>().join(" "), name);
+    for word in words(name) {
+        assert_eq!(edits_max(word), vocabulary::edits(word));
+        let key = spelling_key(word);
+        assert_eq!(key, vocabulary::spelling(word), "{word}");
+        assert!(!key.is_empty() && key.len() <= word.len());
+        assert_eq!(spelling_key(&key), key, "{word}");
+    }
+}
+
+/// A text as a day and as a sex, in a question and in a cell; and its bytes as an integer.
+fn day_and_sex(data: &[u8], text: &str) {
+    let (day, sex) = (BirthDay::parse(text), Sex::parse(text));
+    assert_eq!(day.map(BirthDay::days), vocabulary::day(text));
+    assert_eq!(sex.map(Sex::code), vocabulary::sex(text));
+    // What is not UTF-8 is no day, and U+FFFD in a name.
+    assert_eq!((Cell::Text(data).birth(), Cell::Text(data).sex()), (day, sex));
+    assert_eq!(day.and_then(|day| BirthDay::from_days(day.days())), day);
+    assert_eq!(sex.and_then(|sex| Sex::from_code(sex.code())), sex);
+    if let Some(&bytes) = data.first_chunk() {
+        let number = i64::from_le_bytes(bytes);
+        for number in [number, number % 100_000_000, number % 10_000] {
+            let text = number.to_string();
+            assert_eq!(Cell::Integer(number).birth(), BirthDay::parse(&text).filter(|_| number > 0));
+            assert_eq!(Cell::Integer(number).sex(), Sex::parse(&text));
+        }
+        assert_eq!(BirthDay::from_days(number as u32).is_some(), (number as u32) < BIRTH_DAYS);
+    }
 }
 
 /// All eleven digits of the CPF that a question's text stands for; `None` where the question is `invalid_cpf`.

@@ -4,7 +4,8 @@
 use arbitrary::{Arbitrary, Unstructured};
 use balcao_wire::client::{Hello, Reply};
 use balcao_wire::{
-    Code, Fault, Greeting, Id, RowWriter, RowsWriter, write_batch, write_fault, write_greeting, write_pong,
+    Agreement, Code, Ending, Fault, Greeting, Id, Match, NameAgreement, RowWriter, RowsWriter, Total, write_agreement,
+    write_batch, write_fault, write_greeting, write_pong,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -34,13 +35,30 @@ enum Plain {
     Pong,
     Fault { code: u8, message: String, retry_after_ms: Option<u32> },
     Rows { names: Vec<String>, rows: Vec<Vec<Value>>, total: u64, next: Option<String>, warning: bool },
+    Found { is_exact: bool, total: u64, next: Option<String>, warning: bool, distances: Option<Vec<u8>>, bounded: bool },
+    Agreement { cpf: bool, name: Option<u8>, birth: Option<bool>, warning: bool },
 }
+
+/// The grades of a name, from the least.
+const GRADES: [NameAgreement; 4] =
+    [NameAgreement::No, NameAgreement::Fuzzy, NameAgreement::Words, NameAgreement::Exact];
+
+/// Their texts, in the same order.
+const GRADE_TEXTS: [&str; 4] = ["no", "fuzzy", "words", "exact"];
 
 #[derive(Arbitrary, Debug)]
 enum Written {
     Plain(AnyId, Plain),
     Batch(AnyId, Vec<(AnyId, Plain)>),
-    Greeting { id: AnyId, server: String, generation: String, rows: u64, columns: Vec<String> },
+    Greeting {
+        id: AnyId,
+        server: String,
+        generation: String,
+        rows: u64,
+        columns: Vec<String>,
+        matches: u8,
+        filters: [Option<String>; 2],
+    },
 }
 
 /// Writes any reply and reads it back.
@@ -59,7 +77,7 @@ pub fn reply(data: &[u8]) {
             }
             write_batch(&mut out, &id.as_id(), &results);
         }
-        Written::Greeting { id, server, generation, rows, columns } => {
+        Written::Greeting { id, server, generation, rows, columns, matches, filters } => {
             let (server, generation) = (server.clone(), generation.clone());
             write_greeting(
                 &mut out,
@@ -69,8 +87,8 @@ pub fn reply(data: &[u8]) {
                     generation,
                     rows: *rows,
                     columns: columns.clone(),
-                    matches: Vec::new(),
-                    filters: Vec::new(),
+                    matches: told_matches(*matches).to_vec(),
+                    filters: told_filters(filters).collect(),
                 },
             );
         }
@@ -85,19 +103,31 @@ pub fn reply(data: &[u8]) {
             assert_eq!(results.len(), items.len());
             results.iter().zip(items).for_each(|(read, (id, plain))| check(read, id, plain));
         }
-        Written::Greeting { id, server, generation, rows, columns } => {
+        Written::Greeting { id, server, generation, rows, columns, matches, filters } => {
             check_id(&read, id);
             let hello: Hello = serde_json::from_slice(&out).unwrap();
             assert_eq!(
                 (&hello.server, &hello.generation, hello.rows, &hello.columns),
                 (server, generation, *rows, columns)
             );
+            assert_eq!(hello.matches, told_matches(*matches));
+            let filters = told_filters(filters).map(|(what, column)| (what.to_owned(), column));
+            assert_eq!(hello.filters, filters.collect());
             return;
         }
     }
     let received: Reply = serde_json::from_slice(&out).unwrap();
     assert_eq!(received.is_ok(), read.member("status").and_then(Json::text) == Some("ok"));
     assert_eq!(received.id.is_some(), read.member("id").is_some());
+    check_received(&received, &serde_json::from_slice(&out).unwrap());
+}
+
+fn told_matches(count: u8) -> &'static [&'static str] {
+    &Match::NAMES[..usize::from(count) % (Match::NAMES.len() + 1)]
+}
+
+fn told_filters(columns: &[Option<String>; 2]) -> impl Iterator<Item = (&'static str, String)> {
+    ["sex", "birth"].into_iter().zip(columns).filter_map(|(what, column)| Some((what, column.clone()?)))
 }
 
 impl AnyId {
@@ -146,6 +176,21 @@ fn write(out: &mut Vec<u8>, id: &AnyId, plain: &Plain) {
             }
             writer.finish(*total, next.as_deref(), *warning);
         }
+        Plain::Found { is_exact, total, next, warning, distances, bounded } => {
+            let ending = Ending {
+                total: if *is_exact { Total::Exact(*total) } else { Total::AtLeast(*total) },
+                next: next.as_deref(),
+                check_digits_warning: *warning,
+                distances: distances.as_deref(),
+                bounded: *bounded,
+            };
+            RowsWriter::begin(out, &id).finish_search(&ending);
+        }
+        Plain::Agreement { cpf, name, birth, warning } => {
+            let name = name.map(|grade| GRADES[usize::from(grade) % GRADES.len()]);
+            let (cpf, birth, check_digits_warning) = (*cpf, *birth, *warning);
+            write_agreement(out, &id, &Agreement { cpf, name, birth, check_digits_warning });
+        }
     }
 }
 
@@ -179,6 +224,23 @@ fn check(read: &Json, id: &AnyId, plain: &Plain) {
             assert_eq!(number("total"), Some(total.to_string()));
             let expected = next.as_ref().map_or(Json::Null, |next| Json::Text(next.clone()));
             assert_eq!(read.member("next"), Some(&expected));
+            assert_eq!(read.member("warning").and_then(Json::text), warning.then_some("check_digits"));
+        }
+        Plain::Found { is_exact, total, next, warning, distances, bounded } => {
+            let (told, other) = if *is_exact { ("total", "total_at_least") } else { ("total_at_least", "total") };
+            assert_eq!((number(told), read.member(other)), (Some(total.to_string()), None));
+            let expected = next.as_ref().map_or(Json::Null, |next| Json::Text(next.clone()));
+            assert_eq!(read.member("next"), Some(&expected));
+            assert_eq!(read.member("warning").and_then(Json::text), warning.then_some("check_digits"));
+            let numbers = |all: &Vec<u8>| Json::Array(all.iter().map(|one| Json::Number(one.to_string())).collect());
+            assert_eq!(read.member("distances"), distances.as_ref().map(numbers).as_ref());
+            assert_eq!(read.member("bounded"), bounded.then_some(&Json::Bool(true)));
+        }
+        Plain::Agreement { cpf, name, birth, warning } => {
+            assert_eq!(read.member("cpf"), Some(&Json::Bool(*cpf)));
+            let grade = name.map(|grade| GRADE_TEXTS[usize::from(grade) % GRADE_TEXTS.len()]);
+            assert_eq!(read.member("nome").and_then(Json::text), grade);
+            assert_eq!(read.member("nasc"), birth.map(Json::Bool).as_ref());
             assert_eq!(read.member("warning").and_then(Json::text), warning.then_some("check_digits"));
         }
     }
@@ -235,6 +297,8 @@ pub fn client_reply(data: &[u8]) {
         assert_eq!(read["rows"], hello.rows);
         assert_eq!(read["server"], hello.server);
         assert_eq!(read["limits"]["in_flight"], hello.limits.in_flight);
+        assert_eq!(read["matches"].as_array().map_or(0, Vec::len), hello.matches.len());
+        assert_eq!(read["limits"]["question_words"].as_u64().unwrap_or(16), hello.limits.question_words as u64);
     }
 }
 
@@ -245,6 +309,12 @@ fn check_received(reply: &Reply, read: &serde_json::Value) {
     assert_eq!(read["next"].as_str(), reply.next.as_deref());
     assert_eq!(read["warning"].as_str(), reply.warning.as_deref());
     assert_eq!(read["total"].as_u64(), reply.total);
+    assert_eq!(read["total_at_least"].as_u64(), reply.total_at_least);
+    assert_eq!(read["bounded"].as_bool().unwrap_or_default(), reply.bounded);
+    assert_eq!((read["cpf"].as_bool(), read["nasc"].as_bool()), (reply.cpf, reply.nasc));
+    assert_eq!(read["nome"].as_str(), reply.nome.as_deref());
+    let distances = read["distances"].as_array().map(|all| all.iter().map(|one| one.as_u64().unwrap()).collect());
+    assert_eq!(distances, reply.distances.as_ref().map(|all| all.iter().copied().map(u64::from).collect::<Vec<_>>()));
     assert_eq!(read["retry_after_ms"].as_u64(), reply.retry_after_ms);
     let rows = reply.rows.as_ref().map(|rows| rows.iter().cloned().map(serde_json::Value::Object).collect::<Vec<_>>());
     assert_eq!(read["rows"].as_array(), rows.as_ref());

@@ -59,6 +59,20 @@ pub struct QueueStats {
     pub depth_max: u64,
     /// How often a question was put aside because its client did not take its replies.
     pub parked: u64,
+    /// By lane: `single`, `short`, `long`, `search`. Empty from a server that does not tell them apart.
+    #[serde(default)]
+    pub lanes: BTreeMap<String, LaneStats>,
+}
+
+/// One lane of the queue: each has threads of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneStats {
+    /// Questions that wait for one of its threads now.
+    pub depth: u64,
+    /// Those that wait at most.
+    pub depth_max: u64,
+    /// Questions that went through it and were answered, with whatever outcome.
+    pub answered: u64,
 }
 
 /// Memory, in bytes.

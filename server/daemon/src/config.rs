@@ -9,7 +9,7 @@ use std::{fs, thread};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use crate::limits::{CONNECTIONS, IDLE};
+use crate::limits::{CONNECTIONS, IDLE, VERIFIES_PER_MINUTE};
 use crate::log::Format;
 
 /// Where the server listens by default.
@@ -40,6 +40,9 @@ pub(crate) struct Settings {
     /// Seconds after which a connection that asks nothing is closed [default: 1800].
     #[arg(long, env = "BALCAO_IDLE_SECONDS")]
     pub(crate) idle_seconds: Option<NonZero<u32>>,
+    /// Questions of the kind `verify` that a connection may ask in a minute; 0 switches them off [default: 60].
+    #[arg(long, env = "BALCAO_VERIFIES_PER_MINUTE", value_name = "N")]
+    pub(crate) verifies_per_minute: Option<u32>,
     /// Listen beyond this machine without encryption and keys: anybody who reaches the port reads the registry.
     #[arg(long, env = "BALCAO_INSECURE", num_args = 0..=1, default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
     pub(crate) insecure: Option<bool>,
@@ -75,6 +78,7 @@ pub(crate) struct Config {
     pub(crate) workers: usize,
     pub(crate) connections: usize,
     pub(crate) idle: Duration,
+    pub(crate) verifies_per_minute: u32,
 }
 
 impl Settings {
@@ -98,6 +102,7 @@ impl Settings {
             workers: self.workers.or(below.workers),
             connections: self.connections.or(below.connections),
             idle_seconds: self.idle_seconds.or(below.idle_seconds),
+            verifies_per_minute: self.verifies_per_minute.or(below.verifies_per_minute),
             insecure: self.insecure.or(below.insecure),
             log_level: self.log_level.or(below.log_level),
             log_format: self.log_format.or(below.log_format),
@@ -124,7 +129,8 @@ impl Settings {
         let workers = self.workers.map_or(cores, NonZero::get);
         let connections = self.connections.map_or(CONNECTIONS, NonZero::get);
         let idle = self.idle_seconds.map_or(IDLE, |seconds| Duration::from_secs(seconds.get().into()));
-        Ok(Config { db, index, listen: address, workers, connections, idle })
+        let verifies_per_minute = self.verifies_per_minute.unwrap_or(VERIFIES_PER_MINUTE);
+        Ok(Config { db, index, listen: address, workers, connections, idle, verifies_per_minute })
     }
 }
 
@@ -140,11 +146,13 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_file_and_the_file_over_defaults() {
-        let file = settings("db = 'file.db'\nindex = 'file'\nworkers = 3\nlisten = '127.0.0.1:1'");
+        let file =
+            settings("db = 'file.db'\nindex = 'file'\nworkers = 3\nlisten = '127.0.0.1:1'\nverifies-per-minute = 0");
         let flags = Settings { db: Some("flag.db".into()), ..Settings::default() };
         let config = flags.over(file).check().unwrap();
         assert_eq!((config.db, config.index), ("flag.db".into(), "file".into()));
-        assert_eq!((config.workers, config.connections), (3, CONNECTIONS));
+        assert_eq!((config.workers, config.connections, config.verifies_per_minute), (3, CONNECTIONS, 0));
+        assert_eq!(settings(WHOLE).check().unwrap().verifies_per_minute, VERIFIES_PER_MINUTE);
         assert_eq!(config.listen, "127.0.0.1:1".parse().unwrap());
     }
 
@@ -165,7 +173,8 @@ mod tests {
         assert!(wrong("index = 'i'").contains("--db"));
         assert!(wrong("db = 'd'").contains("--index"));
         assert!(wrong(&format!("{WHOLE}listen = '7700'")).contains("127.0.0.1:7700"));
-        for text in ["workerz = 1", "workers = 0", "workers = 'many'", "log-level = 'loud'"] {
+        for text in ["workerz = 1", "workers = 0", "workers = 'many'", "log-level = 'loud'", "verifies-per-minute = -1"]
+        {
             assert!(toml::from_str::<Settings>(text).is_err(), "{text}");
         }
     }

@@ -3,7 +3,7 @@
 //! Cheap is what is bounded and waits for nothing: everything that needs at most [`SHORT_ROWS_MAX`] rows of [`INLINE_BYTES_MAX`] bytes which are in memory. It is answered
 //! in the session. The rest goes to the bounded queues of the query threads, so that it holds up neither what stands behind it nor other
 //! connections: single rows that have to come from the disk into one, pages that have to, or that are many, into the second, long pages and batches into
-//! the third.
+//! the third, and whatever has to be searched for into the fourth, unplanned.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,8 +11,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use balcao_engine::{Answer, Plan, Snapshot};
-use balcao_wire::{Code, Fault, Key, Operation, Request, write_fault, write_stats};
+use balcao_wire::limits::LIMIT_MAX;
+use balcao_wire::{Claim, Code, Fault, Key, Lookup, Operation, Request, write_fault, write_stats};
 
+use crate::allowance::Allowance;
 use crate::conversation::{Desk, Outcome, Ticket};
 use crate::limits::{INLINE_BYTES_MAX, ROWS_A_READ_MAX, SHORT_ROWS_MAX, SQLITE_ROWS_MAX};
 use crate::mailbox::Mailbox;
@@ -23,6 +25,8 @@ use crate::serve::House;
 pub(crate) struct SessionDesk<'a> {
     house: &'a House,
     mailbox: &'a Arc<Mailbox>,
+    /// What the connection may still have verified.
+    verifies: &'a Allowance,
     snapshot: Arc<Snapshot>,
     /// When the line that is answered next was read, or the one before it was answered.
     since: Cell<Instant>,
@@ -31,10 +35,10 @@ pub(crate) struct SessionDesk<'a> {
 }
 
 impl<'a> SessionDesk<'a> {
-    /// The desk of the session with this mailbox, serving what is served now.
-    pub(crate) fn new(house: &'a House, mailbox: &'a Arc<Mailbox>) -> Self {
+    /// The desk of the session with this mailbox and allowance, serving what is served now.
+    pub(crate) fn new(house: &'a House, mailbox: &'a Arc<Mailbox>, verifies: &'a Allowance) -> Self {
         let (since, rows_left) = (Cell::new(Instant::now()), Cell::new(ROWS_A_READ_MAX));
-        Self { house, mailbox, snapshot: house.snapshot(), since, rows_left }
+        Self { house, mailbox, verifies, snapshot: house.snapshot(), since, rows_left }
     }
 }
 
@@ -62,7 +66,12 @@ impl SessionDesk<'_> {
         #[cfg(test)]
         crate::panic_tests::strike(request);
         match &request.operation {
-            Ok(Operation::Batch(_)) => Err(Lane::Long),
+            Ok(Operation::Batch(items)) => {
+                let searches = items.iter().flat_map(|item| &item.lookup).any(Lookup::is_search);
+                Err(if searches { Lane::Search } else { Lane::Long })
+            }
+            Ok(Operation::Lookup(lookup)) if lookup.is_search() => Err(Lane::Search),
+            Ok(Operation::Verify(claim)) => self.verify(request, claim, out),
             Ok(Operation::Stats) => {
                 write_stats(out, &request.id, &self.house.stats());
                 Ok(Ok(()))
@@ -73,7 +82,7 @@ impl SessionDesk<'_> {
             }
             Ok(Operation::Lookup(lookup)) => match self.snapshot.plan(lookup) {
                 Ok(plan) if plan.rows() > SHORT_ROWS_MAX => Err(Lane::Long),
-                Ok(plan) if !self.takes(&plan) => Err(if plan.rows() <= 1 { Lane::Single } else { Lane::Short }),
+                Ok(plan) if !self.takes(&plan, plan.rows()) => Err(Lane::of_rows(plan.rows())),
                 Ok(plan) => self.snapshot.write_short_page(&plan, &request.id, out, INLINE_BYTES_MAX).ok_or(Lane::Long),
                 Err(fault) => {
                     write_fault(out, &request.id, &fault);
@@ -84,12 +93,43 @@ impl SessionDesk<'_> {
         }
     }
 
+    /// Answers whether a claim agrees, if the connection may still ask that, by the way of its CPF.
+    fn verify(&self, request: &Request, claim: &Claim, out: &mut Vec<u8>) -> Result<Answer, Lane> {
+        if let Err(fault) = self.allow_verify() {
+            write_fault(out, &request.id, &fault);
+            return Ok(Err(fault.code));
+        }
+        let lookup = Lookup { key: Key::Cpf(claim.cpf), filters: Box::default(), limit: LIMIT_MAX, cursor: None };
+        // Names are compared word by word: the longest take as long as some pages do.
+        let weight = if claim.name.is_some() { SHORT_ROWS_MAX } else { 1 };
+        match self.snapshot.plan(&lookup) {
+            Ok(plan) if plan.rows() > SHORT_ROWS_MAX => Err(Lane::Long),
+            Ok(plan) if !self.takes(&plan, weight) => Err(Lane::of_rows(plan.rows())),
+            // Also where there is no plan: it says why.
+            _ => Ok(self.snapshot.answer(request, out)),
+        }
+    }
+
+    /// Counts a verification, or tells why there is none.
+    fn allow_verify(&self) -> Result<(), Fault> {
+        let per_minute = self.house.verifies_per_minute;
+        if per_minute == 0 {
+            let message = "this server verifies nothing; its operator may allow it with `--verifies-per-minute`";
+            return Err(Fault::new(Code::Forbidden, message));
+        }
+        self.verifies.take(per_minute, self.house.sessions.now_us()).map_err(|retry_after_ms| {
+            let message = "this connection has had as much verified as it may for now; ask again later";
+            Fault::budget_exceeded(message, retry_after_ms)
+        })
+    }
+
     fn is_cold(&self) -> bool {
         self.house.means.warmth.is_cold()
     }
 
-    /// Whether a short page is answered in the session: where nothing of it has to be fetched from the disk, and not too many others were before it.
-    fn takes(&self, plan: &Plan<'_>) -> bool {
+    /// Whether what costs as much as a page of `weight` rows is answered in the session: where nothing of it has to be fetched from the disk, and not too
+    /// much else was before it.
+    fn takes(&self, plan: &Plan<'_>, weight: usize) -> bool {
         if self.is_cold() {
             match self.snapshot.is_at_hand(plan) {
                 Some(true) => {}
@@ -104,8 +144,7 @@ impl SessionDesk<'_> {
         if plan.rows() > SQLITE_ROWS_MAX && !self.snapshot.reads_pages(plan) {
             return false;
         }
-        let left =
-            (plan.rows() <= 1).then(|| self.rows_left.get()).or_else(|| self.rows_left.get().checked_sub(plan.rows()));
+        let left = (weight <= 1).then(|| self.rows_left.get()).or_else(|| self.rows_left.get().checked_sub(weight));
         left.map(|left| self.rows_left.set(left)).is_some()
     }
 
@@ -151,8 +190,9 @@ mod tests {
     #[test]
     fn where_it_is_cold_a_name_is_not_looked_for_in_the_session() {
         let (_folder, house) = test_house::open();
-        let mailbox = Arc::<Mailbox>::default();
-        let lane = |line: &[u8]| SessionDesk::new(&house, &mailbox).answer_cheap(&decode(line), &mut Vec::new());
+        let (mailbox, verifies) = (Arc::<Mailbox>::default(), Allowance::default());
+        let desk = || SessionDesk::new(&house, &mailbox, &verifies);
+        let lane = |line: &[u8]| desk().answer_cheap(&decode(line), &mut Vec::new());
         let (page, long) = (br#"{"nome":"A","match":"prefix"}"#, br#"{"nome":"A","match":"prefix","limit":51}"#);
         assert_eq!((lane(page), lane(long)), (Ok(Ok(())), Ok(Ok(()))), "few rows, and in memory");
         let lane = |line| {
@@ -160,6 +200,50 @@ mod tests {
             lane(line)
         };
         assert_eq!((lane(page), lane(long)), (Err(Lane::Short), Err(Lane::Long)));
+    }
+
+    #[test]
+    fn what_has_to_be_searched_for_has_its_lane() {
+        let (_folder, house) = test_house::open();
+        let (mailbox, verifies) = (Arc::<Mailbox>::default(), Allowance::default());
+        let search = r#"{"nome":"MARIA","match":"fuzzy"}"#;
+        let batch = |items: &str| format!(r#"{{"op":"batch","items":[{items}]}}"#);
+        let cases = [
+            (search.to_owned(), Lane::Search),
+            (r#"{"nome":"MARIA","match":"words","limit":1}"#.to_owned(), Lane::Search),
+            (r#"{"nome":"MARIA","match":"exact","where":{"sexo":"F"}}"#.to_owned(), Lane::Search),
+            (r#"{"cpf":"12345678909","where":{"sexo":"F"}}"#.to_owned(), Lane::Search),
+            (batch(r#"{"cpf":"12345678909"},{"cpf":"x"}"#), Lane::Long),
+            (batch(&format!(r#"{{"cpf":"x"}},{search}"#)), Lane::Search),
+        ];
+        for (line, expected) in cases {
+            let desk = SessionDesk::new(&house, &mailbox, &verifies);
+            let mut out = Vec::new();
+            assert_eq!(desk.answer_cheap(&decode(line.as_bytes()), &mut out), Err(expected), "{line}");
+            assert!(out.is_empty(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_verification_takes_the_way_of_its_cpf() {
+        let (_folder, house) = test_house::open();
+        let (mailbox, verifies) = (Arc::<Mailbox>::default(), Allowance::default());
+        let desk = SessionDesk::new(&house, &mailbox, &verifies);
+        let request = decode(br#"{"op":"verify","cpf":"12345678909","nome":"MARIA"}"#);
+        let mut out = Vec::new();
+        // As lines of one read: a few in the session, for the others their row is one of a single CPF.
+        let mut answer = || {
+            out.clear();
+            desk.answer_cheap(&request, &mut out)
+        };
+        let inline = ROWS_A_READ_MAX / SHORT_ROWS_MAX;
+        assert_eq!((0..inline).map(|_| answer()).collect::<Vec<_>>(), vec![Ok(Ok(())); inline]);
+        assert_eq!(answer(), Err(Lane::Single));
+        // Some may come back meanwhile.
+        let granted = inline + 1 + (0..10_000).take_while(|_| answer() != Ok(Err(Code::BudgetExceeded))).count();
+        assert!((house.verifies_per_minute as usize..10_000).contains(&granted), "{granted}");
+        let reply: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert!(reply["retry_after_ms"].as_u64().is_some_and(|ms| (1..=1000).contains(&ms)), "{reply}");
     }
 
     #[test]

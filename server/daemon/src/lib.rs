@@ -4,6 +4,7 @@
 
 pub mod args;
 
+mod allowance;
 mod budget;
 mod config;
 mod conversation;
@@ -16,6 +17,7 @@ mod memory;
 mod metrics;
 mod outflow;
 mod queries;
+mod queue;
 mod reload;
 mod serve;
 mod session;

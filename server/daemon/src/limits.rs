@@ -93,6 +93,14 @@ pub(crate) const QUEUE_MAX: usize = 1024;
 /// most, and a greedy one finds its questions answered as they come, not `overloaded`. Four keep two threads busy while replies go out.
 pub(crate) const QUEUE_SHARE_MAX: usize = 4;
 
+/// The same of searches: one of them takes hundreds of times as long as it takes to put the next one in its place, so that a second one in the queue keeps
+/// a second thread busy and a third one nobody.
+pub(crate) const SEARCH_SHARE_MAX: usize = 2;
+
+/// Verifications a minute of one connection, unless the configuration says otherwise: one a second is faster than a desk, and going through all valid CPFs at
+/// that rate takes thirty years.
+pub(crate) const VERIFIES_PER_MINUTE: u32 = 60;
+
 /// What an `overloaded` client is told to wait.
 pub(crate) const RETRY_AFTER_MS: u32 = 250;
 
@@ -110,10 +118,6 @@ pub(crate) const STALL_SHORT: Duration = Duration::from_secs(2);
 /// was forgotten open over night does not add up.
 pub(crate) const IDLE: Duration = Duration::from_secs(30 * 60);
 
-/// A dear question that waits for a thread: nobody at a desk waits longer, and whoever asks again must not find the answers to questions that
-/// were given up before it.
-pub(crate) const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
-
 /// For the client to read the last reply of a connection that the server closes.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
@@ -123,8 +127,10 @@ pub(crate) const SWEEP_EVERY: Duration = Duration::from_millis(250);
 /// From the signal to the end of the process, what is in hand answered or not. The contract says five seconds.
 pub(crate) const STOP_WITHIN: Duration = Duration::from_millis(4500);
 
-/// Of the threads that answer long questions; all others have 0. Fourteen steps are about a twentieth of the weight.
-pub(crate) const LONG_NICENESS: i32 = 14;
+/// Of the threads that answer long questions, and of those that search; all others have 0. Fourteen steps are about a twentieth of the weight: so
+/// much of their cores CPFs lose at most. Nineteen would leave them a third of that, and one search behind those of sixteen greedy clients would not come to
+/// its turn within its two seconds.
+pub(crate) const DEAR_NICENESS: i32 = 14;
 
 /// Bytes of one block of memory from which on it is asked of the system and given back to it at once: most replies of dear questions. The
 /// allocator would raise its own bound with the first of them that is freed, and keep the following ones.

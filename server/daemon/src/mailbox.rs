@@ -4,13 +4,15 @@
 //! holds about [`CONNECTION_BYTES_MAX`] of replies and one more for each query thread, and nobody else's place, however much it asks for.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use may::io::WaitIoWaker;
 
 use crate::budget::Charge;
 use crate::conversation::Ticket;
-use crate::limits::{CONNECTION_BYTES_MAX, QUEUE_SHARE_MAX};
+use crate::limits::CONNECTION_BYTES_MAX;
 use crate::queries::{Lane, Query};
 
 /// A reply on its way back to its session.
@@ -29,6 +31,10 @@ pub(crate) struct Posted {
 pub(crate) struct Mailbox {
     state: Mutex<State>,
     waker: OnceLock<WaitIoWaker>,
+    /// The session is over: nothing is taken any more. Changed with the state locked, looked at without: a running search asks all the time.
+    closed: AtomicBool,
+    /// Whether questions are put aside, as it was when the state was last unlocked: the sweep need not lock those of all connections.
+    has_parked: AtomicBool,
 }
 
 #[derive(Default)]
@@ -43,8 +49,6 @@ struct State {
     first_ordered: u64,
     /// One for each lane.
     lines: [Line; Lane::COUNT],
-    /// The session is over: nothing is taken any more.
-    closed: bool,
 }
 
 /// The questions of one lane.
@@ -70,7 +74,7 @@ impl State {
     fn next(&mut self, lane: Lane) -> Option<Query> {
         let (is_full, exempt) = (self.is_full(), self.exempt());
         let line = &mut self.lines[lane as usize];
-        if line.queued >= QUEUE_SHARE_MAX {
+        if line.queued >= lane.share_max() {
             return None;
         }
         let query = if is_full {
@@ -113,7 +117,9 @@ impl Mailbox {
         }
         let lane = query.lane();
         state.lines[lane as usize].parked.push_back(query);
-        state.next(lane)
+        let next = state.next(lane);
+        self.note(&state);
+        next
     }
 
     /// Tells how many bytes of replies the session holds that the client may take, and that wait for an earlier one, and which place is the first
@@ -127,14 +133,34 @@ impl Mailbox {
         for lane in Lane::ALL {
             next.extend(std::iter::from_fn(|| state.next(lane)));
         }
+        self.note(&state);
         next
+    }
+
+    /// Takes out the questions that are put aside and whose deadline has passed: each is to be answered as those that come from the queue.
+    pub(crate) fn take_late(&self, now: Instant) -> Vec<Query> {
+        if !self.has_parked.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let mut state = self.lock();
+        let mut late = Vec::new();
+        for line in &mut state.lines {
+            if line.parked.iter().any(|query| query.is_late(now)) {
+                let (over, rest): (Vec<_>, _) = line.parked.drain(..).partition(|query| query.is_late(now));
+                line.parked = rest.into();
+                line.queued += over.len();
+                late.extend(over);
+            }
+        }
+        self.note(&state);
+        late
     }
 
     /// Gives the query, which comes from the queue, back if it may be answered now. Else puts it aside until the session settles; or forgets it
     /// where the session is over.
     pub(crate) fn admit(&self, query: Query) -> Option<Query> {
         let mut state = self.lock();
-        if state.closed {
+        if self.is_closed() {
             drop(state);
             query.forget();
             return None;
@@ -147,13 +173,14 @@ impl Mailbox {
         let parked = &mut state.left(query.lane()).parked;
         let at = parked.iter().position(|other| other.began() > query.began()).unwrap_or(parked.len());
         parked.insert(at, query);
+        self.note(&state);
         None
     }
 
     /// Brings a reply.
     pub(crate) fn post(&self, posted: Posted) {
         let mut state = self.lock();
-        if state.closed {
+        if self.is_closed() {
             return;
         }
         state.left(posted.lane);
@@ -166,12 +193,18 @@ impl Mailbox {
     /// The session is over: what is here is dropped, what comes is not taken.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
-        state.closed = true;
+        self.closed.store(true, Ordering::Relaxed);
         let (posted, lines) = (std::mem::take(&mut state.posted), std::mem::take(&mut state.lines));
+        self.note(&state);
         // A query that is dropped comes back here.
         drop(state);
         drop(posted);
         lines.into_iter().flat_map(|line| line.parked).for_each(Query::forget);
+    }
+
+    /// Whether the session is over.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 
     /// Wakes the session.
@@ -179,6 +212,11 @@ impl Mailbox {
         if let Some(waker) = self.waker.get() {
             waker.wakeup();
         }
+    }
+
+    fn note(&self, state: &State) {
+        let has_parked = state.lines.iter().any(|line| !line.parked.is_empty());
+        self.has_parked.store(has_parked, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -13,6 +13,7 @@ use balcao_wire::stats::LatencyStats;
 use histogram::{AtomicHistogram, Config, Histogram};
 
 use crate::limits::STATS_KEPT;
+use crate::queries::Lane;
 
 /// Shards: more than threads that answer on most machines. Two threads on one shard cost time, no count.
 const SHARDS: usize = 8;
@@ -70,6 +71,8 @@ pub(crate) struct Metrics {
     pub(crate) accepted: Counter,
     pub(crate) turned_away: Counter,
     pub(crate) parked: Counter,
+    /// Questions of each lane that were answered, of whatever outcome.
+    pub(crate) lanes: [Counter; Lane::COUNT],
     pub(crate) idle: Counter,
     pub(crate) late_lines: Counter,
     pub(crate) write_stalls: Counter,
@@ -92,6 +95,7 @@ impl Default for Metrics {
             accepted: Counter::default(),
             turned_away: Counter::default(),
             parked: Counter::default(),
+            lanes: Default::default(),
             idle: Counter::default(),
             late_lines: Counter::default(),
             write_stalls: Counter::default(),

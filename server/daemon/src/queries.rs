@@ -1,23 +1,24 @@
 //! The queues of queries: bounded, and served by threads of their own. Short ones have a lane apart, so that a page of fifty rows does not wait
-//! for those of a thousand; and single rows have one, so that they do not wait for pages.
+//! for those of a thousand; single rows have one, so that they do not wait for pages; and searches have one, so that nobody waits for them but searches.
 //!
 //! A query that is dropped unanswered, whatever the reason, answers `internal`: no request is ever left without a reply.
 
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use balcao_engine::{Answer, Snapshot};
-use balcao_wire::{Code, Fault, Request, write_fault};
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use balcao_wire::limits::{DEADLINE_MS_BATCH, DEADLINE_MS_DEFAULT};
+use balcao_wire::{Code, Fault, Operation, Request, write_fault};
 
 use crate::budget::{Budget, Charge};
 use crate::conversation::Ticket;
 use crate::desk::guarded;
-use crate::limits::{QUEUE_MAX, REQUEST_DEADLINE, RETRY_AFTER_MS, WAITING_THREADS_MIN};
+use crate::limits::{DEAR_NICENESS, QUEUE_MAX, QUEUE_SHARE_MAX, RETRY_AFTER_MS, SEARCH_SHARE_MAX, WAITING_THREADS_MIN};
 use crate::mailbox::{Mailbox, Posted};
 use crate::metrics::Metrics;
+use crate::queue::Queue;
 use crate::threads;
 use crate::warmth::Warmth;
 
@@ -38,14 +39,59 @@ pub(crate) enum Lane {
     Short,
     /// Long pages and batches: whatever a program asks.
     Long,
+    /// Whatever has to be searched for: words, what is like them, filters; and batches that hold such an item.
+    Search,
 }
 
 impl Lane {
     /// The one whose questions cost least first.
-    pub(crate) const ALL: [Self; 3] = [Self::Single, Self::Short, Self::Long];
+    pub(crate) const ALL: [Self; 4] = [Self::Single, Self::Short, Self::Long, Self::Search];
 
     /// How many there are.
     pub(crate) const COUNT: usize = Self::ALL.len();
+
+    /// Where a short page goes that is not answered in the session.
+    pub(crate) fn of_rows(rows: usize) -> Self {
+        if rows <= 1 { Self::Single } else { Self::Short }
+    }
+
+    /// As its threads and its figures are called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Single => "single",
+            Self::Short => "short",
+            Self::Long => "long",
+            Self::Search => "search",
+        }
+    }
+
+    /// Questions of one connection that are in its queue or being answered, at most.
+    pub(crate) fn share_max(self) -> usize {
+        if self == Self::Search { SEARCH_SHARE_MAX } else { QUEUE_SHARE_MAX }
+    }
+
+    /// Its threads, where there are so many workers.
+    fn threads(self, workers: usize) -> usize {
+        match self {
+            Self::Single | Self::Short => workers.max(WAITING_THREADS_MIN),
+            Self::Long | Self::Search => workers,
+        }
+    }
+
+    /// By how much its threads let others go first.
+    fn niceness(self) -> i32 {
+        match self {
+            Self::Single | Self::Short => 0,
+            Self::Long | Self::Search => DEAR_NICENESS,
+        }
+    }
+}
+
+/// How long after its line was read a request is answered at the latest, or told that it is not.
+pub(crate) fn patience(request: &Request) -> Duration {
+    let usual =
+        if matches!(request.operation, Ok(Operation::Batch(_))) { DEADLINE_MS_BATCH } else { DEADLINE_MS_DEFAULT };
+    Duration::from_millis(request.deadline_ms.unwrap_or(usual).into())
 }
 
 /// A request that is not answered in its session.
@@ -68,9 +114,9 @@ pub(crate) struct Query {
     snapshot: Arc<Snapshot>,
     mailbox: Arc<Mailbox>,
     means: Means,
-    /// When its line was read, and since when it waits for a thread.
+    /// When its line was read, and until when it is to be answered.
     began: Instant,
-    queued: Instant,
+    deadline: Instant,
     line_bytes: usize,
     charge: Charge,
 }
@@ -79,8 +125,8 @@ impl Query {
     pub(crate) fn new(asked: Asked, snapshot: Arc<Snapshot>, mailbox: Arc<Mailbox>, means: Means) -> Self {
         let Asked { request, ticket, lane, line_bytes, began } = asked;
         let charge = Charge::new(&means.budget, line_bytes);
-        let (request, queued) = (Some(request), Instant::now());
-        Self { request, ticket, lane, snapshot, mailbox, means, began, queued, line_bytes, charge }
+        let (deadline, request) = (began + patience(&request), Some(request));
+        Self { request, ticket, lane, snapshot, mailbox, means, began, deadline, line_bytes, charge }
     }
 
     /// Where it is answered.
@@ -98,6 +144,16 @@ impl Query {
         self.began
     }
 
+    /// Whether its deadline has passed by `now`.
+    pub(crate) fn is_late(&self, now: Instant) -> bool {
+        now >= self.deadline
+    }
+
+    /// Whether nobody waits for its answer any more.
+    fn is_over(&self, now: Instant) -> bool {
+        self.is_late(now) || self.mailbox.is_closed()
+    }
+
     /// Counts that it was put aside.
     pub(crate) fn count_parked(&self) {
         self.means.metrics.parked.add_one();
@@ -107,10 +163,8 @@ impl Query {
     fn run(self) {
         #[cfg(test)]
         self.request.iter().for_each(crate::panic_tests::strike_thread);
-        if self.queued.elapsed() >= REQUEST_DEADLINE {
-            self.means.metrics.late_requests.add_one();
-            let message = "the question waited too long for its turn; ask again, and less at once";
-            return self.refuse(&Fault::new(Code::DeadlineExceeded, message));
+        if self.is_over(Instant::now()) {
+            return self.end();
         }
         if self.means.budget.is_short() {
             return self.refuse(&no_room());
@@ -124,17 +178,37 @@ impl Query {
     fn answer(mut self) {
         if let Some(request) = self.request.take() {
             let mut reply = Vec::new();
+            let (mailbox, deadline) = (&self.mailbox, self.deadline);
+            let goes_on = || !mailbox.is_closed() && Instant::now() < deadline;
             let answer = guarded(&request, &mut reply, |out| {
                 #[cfg(test)]
                 crate::panic_tests::strike_query(&request);
-                if self.means.warmth.is_cold() {
+                // What a search reads is known only when it was read.
+                if self.lane != Lane::Search && self.means.warmth.is_cold() {
                     self.snapshot.fetch_ahead(&request);
                 }
-                Ok::<_, Infallible>(self.snapshot.answer(&request, out))
+                Ok::<_, Infallible>(self.snapshot.answer_while(&request, out, &goes_on))
             });
             let Ok(answer) = answer;
+            if self.mailbox.is_closed() {
+                return;
+            }
+            if answer == Err(Code::DeadlineExceeded) {
+                self.means.metrics.late_requests.add_one();
+            }
             self.post(reply, answer);
         }
+    }
+
+    /// Answers it as one whose deadline has passed; one that nobody waits for is let go.
+    pub(crate) fn end(self) {
+        if self.mailbox.is_closed() {
+            return self.forget();
+        }
+        self.means.metrics.late_requests.add_one();
+        let message =
+            "the question waited too long for its turn; ask again, and less at once, or with a longer `deadline_ms`";
+        self.refuse(&Fault::new(Code::DeadlineExceeded, message));
     }
 
     /// Answers with an error.
@@ -159,6 +233,7 @@ impl Query {
         // Before the reply can be seen: whoever has it finds its question held no more.
         self.charge.set(0);
         self.means.metrics.answered(answer, self.began.elapsed());
+        self.means.metrics.lanes[self.lane as usize].add_one();
         let charge = Charge::new(&self.means.budget, reply.capacity());
         let (ticket, lane, line_bytes) = (self.ticket, self.lane, self.line_bytes);
         self.mailbox.post(Posted { ticket, lane, reply, line_bytes, _charge: charge });
@@ -177,187 +252,68 @@ pub(crate) fn no_room() -> Fault {
     Fault::overloaded("the server holds as many replies as it may; ask again later", RETRY_AFTER_MS)
 }
 
-/// The queues' entrance.
+/// The queues, one for each lane.
+pub(crate) struct Lines([Queue<Query>; Lane::COUNT]);
+
+impl Lines {
+    /// Answers those whose deadline has passed while they wait, and lets those go that nobody waits for, so that they take nobody's place.
+    pub(crate) fn sweep(&self, now: Instant) {
+        let over = self.0.iter().flat_map(|queue| queue.take_out(|query| query.is_over(now)));
+        over.for_each(Query::end);
+    }
+}
+
+/// The queues' entrance. Dropped, their threads end with what is in them.
 pub(crate) struct Queries {
-    senders: [Sender<Query>; Lane::COUNT],
+    lines: Arc<Lines>,
+}
+
+impl Drop for Queries {
+    fn drop(&mut self) {
+        self.lines.0.iter().for_each(Queue::close);
+    }
 }
 
 impl Queries {
     /// Threads of all lanes, where there are so many workers.
     pub(crate) fn threads(workers: usize) -> usize {
-        2 * workers.max(WAITING_THREADS_MIN) + workers
+        Lane::ALL.iter().map(|lane| lane.threads(workers)).sum()
     }
 
     /// Starts the threads of each lane. They are plain threads, so that a cold disk blocks none of the sessions' workers.
     pub(crate) fn start(workers: usize, metrics: &Arc<Metrics>) -> io::Result<Self> {
-        let single = start_lane("single", workers.max(WAITING_THREADS_MIN), metrics, || {})?;
-        let short = start_lane("short", workers.max(WAITING_THREADS_MIN), metrics, || {})?;
-        let long = start_lane("long", workers, metrics, threads::let_others_first)?;
-        Ok(Self { senders: [single, short, long] })
+        let lines = Arc::new(Lines(std::array::from_fn(|_| Queue::new(QUEUE_MAX))));
+        let queries = Self { lines: Arc::clone(&lines) };
+        for lane in Lane::ALL {
+            for number in 0..lane.threads(workers) {
+                let lines = Arc::clone(&lines);
+                threads::start(format!("{}-{number}", lane.name()), metrics, move || {
+                    threads::let_others_first(lane.niceness());
+                    std::iter::from_fn(|| lines.0[lane as usize].pop()).for_each(Query::run);
+                })?;
+            }
+        }
+        Ok(queries)
+    }
+
+    /// What the sweep looks at.
+    pub(crate) fn lines(&self) -> Arc<Lines> {
+        Arc::clone(&self.lines)
     }
 
     /// Puts a query into its lane's queue; where that is full, its reply says so.
-    pub(crate) fn push(&self, mut query: Query) {
-        query.queued = Instant::now();
-        let sender = &self.senders[query.lane as usize];
-        if let Err(TrySendError::Full(query) | TrySendError::Disconnected(query)) = sender.try_send(query) {
+    pub(crate) fn push(&self, query: Query) {
+        if let Err(query) = self.lines.0[query.lane as usize].push(query) {
             query.refuse(&Fault::overloaded("the queue of queries is full; ask again later", RETRY_AFTER_MS));
         }
     }
 
-    /// Queries that wait for a thread.
-    pub(crate) fn depth(&self) -> usize {
-        self.senders.iter().map(Sender::len).sum()
+    /// Queries of a lane that wait for a thread.
+    pub(crate) fn depth(&self, lane: Lane) -> usize {
+        self.lines.0[lane as usize].len()
     }
-}
-
-fn start_lane(name: &str, count: usize, metrics: &Arc<Metrics>, prepare: fn()) -> io::Result<Sender<Query>> {
-    let (sender, receiver) = bounded(QUEUE_MAX);
-    for number in 0..count {
-        let receiver: Receiver<Query> = receiver.clone();
-        threads::start(format!("{name}-{number}"), metrics, move || {
-            prepare();
-            receiver.iter().for_each(Query::run);
-        })?;
-    }
-    Ok(sender)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use balcao_wire::decode;
-
-    use super::*;
-    use crate::limits::{CONNECTION_BYTES_MAX, HELD_BYTES_MAX, QUEUE_SHARE_MAX};
-    use crate::serve::House;
-    use crate::test_house;
-
-    const LINE: &[u8] = br#"{"cpf":"12345678909"}"#;
-
-    fn query(house: &House, mailbox: &Arc<Mailbox>, ticket: Ticket) -> Query {
-        query_in(Lane::Long, house, mailbox, ticket)
-    }
-
-    fn query_in(lane: Lane, house: &House, mailbox: &Arc<Mailbox>, ticket: Ticket) -> Query {
-        let (request, line_bytes, began) = (decode(LINE), LINE.len(), Instant::now());
-        let asked = Asked { request, ticket, lane, line_bytes, began };
-        Query::new(asked, house.snapshot(), Arc::clone(mailbox), house.means.clone())
-    }
-
-    /// The replies that came, each as its ticket and its first code or column.
-    fn taken(mailbox: &Mailbox) -> Vec<(Ticket, String)> {
-        let word = |reply: &serde_json::Value| match reply["code"].as_str() {
-            Some(code) => code.to_owned(),
-            None => reply["rows"][0]["cpf"].as_str().unwrap().to_owned(),
-        };
-        let reply = |posted: Posted| (posted.ticket, word(&serde_json::from_slice(&posted.reply).unwrap()));
-        mailbox.take().into_iter().map(reply).collect()
-    }
-
-    #[test]
-    fn a_query_that_waited_too_long_is_told_so() {
-        let (_folder, house) = test_house::open();
-        let mailbox = Arc::<Mailbox>::default();
-        let mut late = query(&house, &mailbox, Ticket::Any);
-        late.queued = Instant::now().checked_sub(REQUEST_DEADLINE).unwrap();
-        late.run();
-        let mut in_time = query(&house, &mailbox, Ticket::Any);
-        in_time.queued = Instant::now().checked_sub(REQUEST_DEADLINE - Duration::from_secs(5)).unwrap();
-        in_time.run();
-        let answers = [(Ticket::Any, "deadline_exceeded".to_owned()), (Ticket::Any, "12345678909".to_owned())];
-        assert_eq!(taken(&mailbox), answers);
-        assert_eq!(house.means.metrics.late_requests.get(), 1);
-    }
-
-    /// Lines a query up and runs what may go into the queue.
-    fn line_up(house: &House, mailbox: &Arc<Mailbox>, ticket: Ticket) {
-        mailbox.line_up(query(house, mailbox, ticket)).into_iter().for_each(Query::run);
-    }
-
-    #[test]
-    fn a_client_that_takes_nothing_is_not_answered_more() {
-        let (_folder, house) = test_house::open();
-        let mailbox = Arc::<Mailbox>::default();
-        let answered = |ticket| (ticket, "12345678909".to_owned());
-        let run = |queries: Vec<Query>| queries.into_iter().for_each(Query::run);
-        // Two are in the queue already when the client is found to take nothing.
-        let in_the_queue: Vec<_> = [Ticket::Any, Ticket::Ordered(8)]
-            .into_iter()
-            .filter_map(|ticket| mailbox.line_up(query(&house, &mailbox, ticket)))
-            .collect();
-        assert_eq!(in_the_queue.len(), 2);
-        assert!(mailbox.settle(CONNECTION_BYTES_MAX, 0, 7).is_empty());
-        run(in_the_queue);
-        // Also not the one whose turn it is: it is the client that is waited for.
-        line_up(&house, &mailbox, Ticket::Ordered(7));
-        assert!(taken(&mailbox).is_empty());
-        assert_eq!(house.means.metrics.parked.get(), 3);
-        // The client took what it had, and is owed replies that wait for that one: were it put aside, nobody would ever be answered.
-        run(mailbox.settle(CONNECTION_BYTES_MAX - 1, CONNECTION_BYTES_MAX, 7));
-        assert_eq!(taken(&mailbox), [answered(Ticket::Ordered(7))]);
-        run(mailbox.settle(0, CONNECTION_BYTES_MAX, 8));
-        assert_eq!(taken(&mailbox), [answered(Ticket::Ordered(8))]);
-        run(mailbox.settle(CONNECTION_BYTES_MAX - 1, 0, 9));
-        assert_eq!(taken(&mailbox), [answered(Ticket::Any)]);
-        // Replies that the session has not fetched count too.
-        let reply = vec![b'x'; CONNECTION_BYTES_MAX];
-        let _charge = Charge::new(&house.means.budget, 0);
-        mailbox.post(Posted { ticket: Ticket::Any, lane: Lane::Short, reply, line_bytes: 0, _charge });
-        line_up(&house, &mailbox, Ticket::Any);
-        assert_eq!(mailbox.take().len(), 1);
-        assert_eq!(mailbox.settle(0, 0, 9).len(), 1);
-        assert!(house.means.budget.held() < 1000, "what was answered is held no more");
-    }
-
-    #[test]
-    fn a_connection_has_its_share_of_the_queue() {
-        let (_folder, house) = test_house::open();
-        let mailbox = Arc::<Mailbox>::default();
-        let tickets = |queries: &[Query]| queries.iter().map(Query::ticket).collect::<Vec<_>>();
-        let all: Vec<_> = (0..QUEUE_SHARE_MAX as u64 + 3).map(Ticket::Ordered).collect();
-        let mut queued: Vec<_> =
-            all.iter().filter_map(|&ticket| mailbox.line_up(query(&house, &mailbox, ticket))).collect();
-        assert_eq!(tickets(&queued), all[..QUEUE_SHARE_MAX]);
-        assert!(mailbox.settle(0, 0, 0).is_empty());
-        // The other lane has a share of its own.
-        let short = mailbox.line_up(query_in(Lane::Short, &house, &mailbox, Ticket::Any));
-        assert_eq!(short.map(|query| (query.lane(), query.forget())), Some((Lane::Short, ())));
-        // Each answer, of whatever kind, makes room for the next in the line.
-        queued.remove(0).run();
-        queued.remove(0).refuse(&no_room());
-        let next = mailbox.settle(0, 0, 0);
-        assert_eq!(tickets(&next), all[QUEUE_SHARE_MAX..QUEUE_SHARE_MAX + 2]);
-        drop(queued.remove(0));
-        let last = mailbox.settle(0, 0, 0);
-        assert_eq!(tickets(&last), all[QUEUE_SHARE_MAX + 2..]);
-        assert_eq!(taken(&mailbox).len(), 3);
-    }
-
-    #[test]
-    fn nobody_answers_a_client_that_is_gone() {
-        let (_folder, house) = test_house::open();
-        let mailbox = Arc::<Mailbox>::default();
-        assert!(mailbox.settle(CONNECTION_BYTES_MAX, 0, 0).is_empty());
-        line_up(&house, &mailbox, Ticket::Any);
-        assert!(house.means.budget.held() > 0);
-        mailbox.close();
-        query(&house, &mailbox, Ticket::Any).run();
-        drop(query(&house, &mailbox, Ticket::Any));
-        assert!(taken(&mailbox).is_empty());
-        assert_eq!((house.means.budget.held(), Arc::strong_count(&mailbox)), (0, 1));
-    }
-
-    #[test]
-    fn where_room_is_short_dear_questions_are_refused() {
-        let (_folder, house) = test_house::open();
-        let mailbox = Arc::<Mailbox>::default();
-        let others = Charge::new(&house.means.budget, HELD_BYTES_MAX + 1);
-        query(&house, &mailbox, Ticket::Any).run();
-        drop(others);
-        query(&house, &mailbox, Ticket::Any).run();
-        let answers = [(Ticket::Any, "overloaded".to_owned()), (Ticket::Any, "12345678909".to_owned())];
-        assert_eq!(taken(&mailbox), answers);
-    }
-}
+#[path = "queries_tests.rs"]
+mod tests;

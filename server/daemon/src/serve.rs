@@ -13,7 +13,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::config::Config;
-use crate::limits::{DESCRIPTORS_RESERVED, STACK_WORDS, STACKS_KEPT, STOP_WITHIN};
+use crate::limits::{DEAR_NICENESS, DESCRIPTORS_RESERVED, STACK_WORDS, STACKS_KEPT, STOP_WITHIN};
 use crate::listen::{self, Listener};
 use crate::queries::{Means, Queries};
 use crate::reload::Reload;
@@ -31,6 +31,8 @@ pub(crate) struct House {
     pub(crate) connections: usize,
     /// After so long a connection that asks nothing is closed.
     pub(crate) idle: Duration,
+    /// Verifications of one connection; 0 for none.
+    pub(crate) verifies_per_minute: u32,
 }
 
 impl House {
@@ -74,7 +76,7 @@ pub(crate) fn serve(config: &Config) -> Result<()> {
         "serving"
     );
     snapshot.reserve_readers(readers).context("cannot open the database for every thread")?;
-    let house = start_house(snapshot, config.workers, connections, config.idle)?;
+    let house = start_house(snapshot, &Rules { connections, ..Rules::of(config) })?;
     let bell =
         Reload::start(config.db.clone(), config.index.clone(), readers, &house).context("cannot watch the index")?;
     let listener = Listener::start(listener, &house).context("cannot start the listener")?;
@@ -101,22 +103,38 @@ pub(crate) fn serve(config: &Config) -> Result<()> {
     Ok(())
 }
 
+/// By what a house is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// Threads that serve the sessions.
+    pub(crate) workers: usize,
+    /// Connections at once, at most.
+    pub(crate) connections: usize,
+    /// After so long a connection that asks nothing is closed.
+    pub(crate) idle: Duration,
+    /// Verifications of one connection; 0 for none.
+    pub(crate) verifies_per_minute: u32,
+}
+
+impl Rules {
+    fn of(config: &Config) -> Self {
+        let &Config { workers, connections, idle, verifies_per_minute, .. } = config;
+        Self { workers, connections, idle, verifies_per_minute }
+    }
+}
+
 /// Starts the threads of the house: those that are no coroutine workers first, since what `may` does to its own must not be inherited.
-pub(crate) fn start_house(
-    snapshot: Snapshot,
-    workers: usize,
-    connections: usize,
-    idle: Duration,
-) -> Result<Arc<House>> {
+pub(crate) fn start_house(snapshot: Snapshot, rules: &Rules) -> Result<Arc<House>> {
+    let &Rules { workers, connections, idle, verifies_per_minute } = rules;
     let means = Means { metrics: Arc::default(), budget: Arc::default(), warmth: Arc::default() };
     memory::give_large_blocks_back();
     // Nothing may ask rayon for anything before: the first question would make a pool of its own.
     let pool = rayon::ThreadPoolBuilder::new().thread_name(|number| format!("batch-{number}"));
-    let pool = pool.start_handler(|_| threads::let_others_first());
+    let pool = pool.start_handler(|_| threads::let_others_first(DEAR_NICENESS));
     // Only a second server in one process, in a test, finds a pool already there.
     let _ = pool.build_global();
     let queries = Queries::start(workers, &means.metrics).context("cannot start the query threads")?;
-    let sessions = Sessions::start(&means.metrics, &means.budget).context("cannot start the sweep")?;
+    let sessions = Sessions::start(&means.metrics, &means.budget, queries.lines()).context("cannot start the sweep")?;
     may::config().set_worker_pin(false);
     may::config().set_workers(workers).set_stack_size(STACK_WORDS).set_pool_capacity(STACKS_KEPT);
     // The scheduler starts with the first coroutine, and its threads inherit the name of the one that starts them.
@@ -130,7 +148,8 @@ pub(crate) fn start_house(
         .context("the workers did not start")?;
     // The first coroutine installed handlers of its own for stacks that overflow; the one for files comes back into its place.
     balcao_engine::catch_map_faults().context("cannot catch the faults of mapped files")?;
-    Ok(Arc::new(House { snapshot: RwLock::new(Arc::new(snapshot)), queries, sessions, means, connections, idle }))
+    let snapshot = RwLock::new(Arc::new(snapshot));
+    Ok(Arc::new(House { snapshot, queries, sessions, means, connections, idle, verifies_per_minute }))
 }
 
 /// Raises the process's limit of open files for `connections`, and for a snapshot with its readers beside another one that takes its place; where it cannot be raised so far, fewer connections fit.

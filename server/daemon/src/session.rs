@@ -37,7 +37,10 @@ fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
 }
 
 /// epoll's words for a peer that will send nothing more, as `wait_io` hands them out.
-const PEER_CLOSED: usize = 0x2000 | 0x10 | 0x8;
+const PEER_CLOSED: usize = 0x2000 | PEER_GONE;
+
+/// Its words for one that will not take anything either: a reset, or an error, of a connection of which we have closed no half.
+const PEER_GONE: usize = 0x10 | 0x8;
 
 /// The connection's socket, held twice: `CoIo` closes what it wraps before it takes the descriptor out of epoll, and by then the next
 /// connection may have the same descriptor. The second hold closes it afterwards.
@@ -179,7 +182,12 @@ impl<'a> Session<'a> {
             }
             rounds = 0;
             self.set_deadline();
-            peer_closed |= self.io.wait_io() & PEER_CLOSED != 0;
+            let events = self.io.wait_io();
+            if events & PEER_GONE != 0 {
+                // Seen also where there is no room to read: what it asked for is not worth another moment.
+                return;
+            }
+            peer_closed |= events & PEER_CLOSED != 0;
             if self.is_late() {
                 return;
             }
@@ -188,7 +196,7 @@ impl<'a> Session<'a> {
 
     /// The desk, with what is served now.
     fn desk(&self) -> SessionDesk<'a> {
-        SessionDesk::new(self.house, &self.entry.watch.mailbox)
+        SessionDesk::new(self.house, &self.entry.watch.mailbox, &self.entry.verifies)
     }
 
     /// Tells what the connection holds, and has those of its questions answered that waited for that to shrink.

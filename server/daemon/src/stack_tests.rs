@@ -18,10 +18,11 @@ use rusqlite::Connection;
 
 use crate::config::tracing_level::Level;
 use crate::desk::guarded;
-use crate::limits::{IDLE, SHORT_ROWS_MAX, STACK_WORDS};
+use crate::limits::{SHORT_ROWS_MAX, STACK_WORDS};
 use crate::log::{self, Format};
 use crate::serve::start_house;
 use crate::session;
+use crate::test_house::rules;
 
 /// Columns of the table: SQLite's greatest number without a setting of its own is 2000.
 const COLUMNS: usize = 1900;
@@ -59,6 +60,9 @@ fn questions() -> Vec<(String, &'static str)> {
     let nested = |depth: usize, open: &str, close: &str| open.repeat(depth) + "1" + &close.repeat(depth);
     let (arrays, objects) = (nested(DEPTH_MAX - 1, "[", "]"), nested(DEPTH_MAX - 1, "{\"m\":", "}"));
     let too_deep = nested(LINE_BYTES_MAX / 2 - 10, "[", "]");
+    // As many words as a question may have, of as many letters as they may.
+    let words: Vec<String> = (0..16).map(|number| char::from(b'A' + number).to_string().repeat(63) + "Ç").collect();
+    let words = words.join(" ");
     let members: Vec<String> = (0..5000).map(|number| format!("\"m{number}\":{number}")).collect();
     vec![
         (format!(r#"{{"op":"ping","x":{arrays}}}"#), r#"{"status":"ok"}"#),
@@ -75,8 +79,12 @@ fn questions() -> Vec<(String, &'static str)> {
         (r#"{"cpf":191}"#.to_owned(), r#""base64""#),
         (r#"{"op":"hello"}"#.to_owned(), "column number 1899"),
         (r#"{"op":"stats"}"#.to_owned(), r#""latency_us""#),
+        (format!(r#"{{"nome":"{words}","match":"fuzzy","spelling":"pt"}}"#), r#""total":0"#),
+        (format!(r#"{{"op":"verify","cpf":191,"nome":"{words}","spelling":"pt"}}"#), r#""nome":"no""#),
+        (r#"{"op":"verify","cpf":191,"nome":"3 LARGO","spelling":"pt"}"#.to_owned(), r#""nome":"fuzzy""#),
         // The row that changed: the engine logs it, on the coroutine.
         (r#"{"cpf":"52998224725"}"#.to_owned(), "unavailable"),
+        (r#"{"op":"verify","cpf":"52998224725","nome":"MUDA"}"#.to_owned(), "unavailable"),
     ]
 }
 
@@ -121,7 +129,7 @@ fn a_session_fits_half_its_stack() {
         &Silent,
     )
     .unwrap();
-    let house = start_house(Snapshot::open(&db, &index).unwrap(), 2, 10, IDLE).unwrap();
+    let house = start_house(Snapshot::open(&db, &index).unwrap(), &rules(2)).unwrap();
 
     // A worker that finds no idle connection opens one: opening everything is more than that.
     let snapshot = on_half_a_stack({

@@ -1,11 +1,12 @@
 //! `stats`: what the house counts, gathered for the wire, and the command that asks a server for it.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use balcao_wire::stats::{ConnectionStats, DeadlineStats, MemoryStats, QueueStats, ReloadStats, Stats};
+use balcao_wire::stats::{ConnectionStats, DeadlineStats, LaneStats, MemoryStats, QueueStats, ReloadStats, Stats};
 
 use crate::limits::{HELD_BYTES_MAX, QUEUE_MAX};
 use crate::metrics::PANICS;
@@ -37,11 +38,7 @@ impl House {
                 accepted: metrics.accepted.get(),
                 turned_away: metrics.turned_away.get(),
             },
-            queue: QueueStats {
-                depth: self.queries.depth() as u64,
-                depth_max: (Lane::COUNT * QUEUE_MAX) as u64,
-                parked: metrics.parked.get(),
-            },
+            queue: self.queue_stats(),
             memory: MemoryStats {
                 held_bytes: self.means.budget.held() as u64,
                 held_bytes_max: HELD_BYTES_MAX as u64,
@@ -58,6 +55,21 @@ impl House {
             panics: PANICS.load(std::sync::atomic::Ordering::Relaxed),
             threads_replaced: metrics.threads_replaced.get(),
             reloads: ReloadStats { taken: metrics.reloads_taken.get(), refused: metrics.reloads_refused.get() },
+        }
+    }
+
+    fn queue_stats(&self) -> QueueStats {
+        let metrics = &self.means.metrics;
+        let lane = |lane: Lane| {
+            let depth = self.queries.depth(lane) as u64;
+            LaneStats { depth, depth_max: QUEUE_MAX as u64, answered: metrics.lanes[lane as usize].get() }
+        };
+        let lanes: BTreeMap<_, _> = Lane::ALL.map(|one| (one.name().to_owned(), lane(one))).into();
+        QueueStats {
+            depth: lanes.values().map(|lane| lane.depth).sum(),
+            depth_max: lanes.values().map(|lane| lane.depth_max).sum(),
+            parked: metrics.parked.get(),
+            lanes,
         }
     }
 }
@@ -127,6 +139,9 @@ fn table(stats: &Stats) -> String {
     line("connections", &format!("{} of {}", connections.open, connections.open_max));
     line("connections accepted", &format!("{}, {} turned away", connections.accepted, connections.turned_away));
     line("queue", &format!("{} of {}, {} parked so far", stats.queue.depth, stats.queue.depth_max, stats.queue.parked));
+    for (name, lane) in &stats.queue.lanes {
+        line(&format!("queue {name}"), &format!("{} of {}, {} answered", lane.depth, lane.depth_max, lane.answered));
+    }
     let memory = &stats.memory;
     line("memory held", &format!("{} of {}", mib(memory.held_bytes), mib(memory.held_bytes_max)));
     line("memory private", &mib(memory.private_bytes));

@@ -1,5 +1,5 @@
-//! The sessions that are open, and the sweep over their deadlines: one thread looks at all of them a few times a second and wakes whoever
-//! is late. Sessions judge by themselves what their deadline means.
+//! The sessions that are open, and the sweep over deadlines: one thread looks at all of them a few times a second and wakes whoever
+//! is late. Sessions judge by themselves what their deadline means. Questions that wait, in a queue or put aside, are answered here when theirs has passed.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,11 +7,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
+use crate::allowance::Allowance;
 use crate::budget::Budget;
 use crate::limits::{CONNECTION_BYTES_ABOUT, STALL_SHORT, SWEEP_EVERY};
 use crate::mailbox::Mailbox;
 use crate::memory::Tide;
 use crate::metrics::Metrics;
+use crate::queries::{Lines, Query};
 use crate::threads;
 
 /// What the sweep knows of a session.
@@ -67,6 +69,8 @@ pub(crate) struct Entry {
     /// Whether there is room for it; else it is told so.
     pub(crate) welcome: bool,
     pub(crate) watch: Arc<Watch>,
+    /// What it may still have verified.
+    pub(crate) verifies: Allowance,
 }
 
 impl Drop for Entry {
@@ -82,8 +86,8 @@ impl Drop for Entry {
 }
 
 impl Sessions {
-    /// Starts the sweep.
-    pub(crate) fn start(metrics: &Arc<Metrics>, budget: &Arc<Budget>) -> io::Result<Arc<Self>> {
+    /// Starts the sweep, over the sessions and these queues.
+    pub(crate) fn start(metrics: &Arc<Metrics>, budget: &Arc<Budget>, lines: Arc<Lines>) -> io::Result<Arc<Self>> {
         let sessions = Arc::new(Self {
             began: Instant::now(),
             open: Mutex::default(),
@@ -97,6 +101,7 @@ impl Sessions {
             loop {
                 thread::sleep(SWEEP_EVERY);
                 swept.sweep();
+                lines.sweep(Instant::now());
                 tide.look(swept.budget.held() + swept.served() * CONNECTION_BYTES_ABOUT);
             }
         })?;
@@ -106,6 +111,11 @@ impl Sessions {
     /// Milliseconds on the house's clock, never 0.
     pub(crate) fn now_ms(&self) -> u64 {
         self.began.elapsed().as_millis() as u64 + 1
+    }
+
+    /// Microseconds on the same clock.
+    pub(crate) fn now_us(&self) -> u64 {
+        self.began.elapsed().as_micros() as u64
     }
 
     /// Enters a session: one that is served while fewer than `served_max` are, else one to turn away; `None` where `turned_away_max` of
@@ -121,7 +131,7 @@ impl Sessions {
         open.next += 1;
         let watch = Arc::<Watch>::default();
         open.watches.insert(number, Arc::clone(&watch));
-        Some(Entry { sessions: Arc::clone(self), number, welcome, watch })
+        Some(Entry { sessions: Arc::clone(self), number, welcome, watch, verifies: Allowance::default() })
     }
 
     /// Sessions that are served now.
@@ -159,7 +169,9 @@ impl Sessions {
         let now = self.now_ms();
         // Where room is short, whoever takes it up and does nothing is looked at sooner than its deadline says.
         let short = self.budget.is_short().then(|| now.saturating_sub(STALL_SHORT.as_millis() as u64));
+        let (mut late, moment) = (Vec::new(), Instant::now());
         for watch in self.lock().watches.values() {
+            late.extend(watch.mailbox.take_late(moment));
             let deadline = watch.deadline_ms.load(Ordering::Relaxed);
             let stalled = watch.stalled_ms.load(Ordering::Relaxed);
             let too_long = stalled != 0 && short.is_some_and(|since| stalled <= since);
@@ -168,6 +180,8 @@ impl Sessions {
                 watch.mailbox.wake();
             }
         }
+        // Outside the lock, which whoever comes or goes needs.
+        late.into_iter().for_each(Query::end);
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {

@@ -8,8 +8,8 @@ use balcao_registry::TableName;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::limits::IDLE;
-use crate::serve::{House, start_house};
+use crate::limits::{IDLE, VERIFIES_PER_MINUTE};
+use crate::serve::{House, Rules, start_house};
 
 /// Opens the house. The folder holds its files.
 pub(crate) fn open() -> (TempDir, Arc<House>) {
@@ -31,6 +31,11 @@ pub(crate) fn open() -> (TempDir, Arc<House>) {
         &Silent,
     )
     .unwrap();
-    let house = start_house(Snapshot::open(&db, &index).unwrap(), 1, 10, IDLE).unwrap();
+    let house = start_house(Snapshot::open(&db, &index).unwrap(), &rules(1)).unwrap();
     (folder, house)
+}
+
+/// Those of a small house.
+pub(crate) fn rules(workers: usize) -> Rules {
+    Rules { workers, connections: 10, idle: IDLE, verifies_per_minute: VERIFIES_PER_MINUTE }
 }

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::{io, thread};
 
-use crate::limits::{LONG_NICENESS, THREAD_PAUSE};
+use crate::limits::THREAD_PAUSE;
 use crate::metrics::Metrics;
 
 /// Starts a thread that does `work` until it returns; where it panics, it is counted and done again. The panic hook has logged the place.
@@ -26,12 +26,14 @@ pub(crate) fn start(
     })
 }
 
-/// Lets sessions and short questions go first: from now on this thread has a twentieth of the weight of theirs where all want a core at once, and all of
-/// one that nobody else wants. So long questions in masses cost the others little, and are never starved.
-pub(crate) fn let_others_first() {
+/// Lets sessions and short questions go first: from now on this thread has a fraction of the weight of theirs where all want a core at once, and all of
+/// one that nobody else wants. So dear questions in masses cost the others little, and are never starved.
+pub(crate) fn let_others_first(niceness: i32) {
     // On Linux it holds for the calling thread alone. Where it is refused, it serves all the same.
-    if let Err(error) = rustix::process::setpriority_process(None, LONG_NICENESS) {
-        tracing::debug!(%error, "the priority of a thread for long questions could not be lowered");
+    if niceness != 0
+        && let Err(error) = rustix::process::setpriority_process(None, niceness)
+    {
+        tracing::debug!(%error, "the priority of a thread for dear questions could not be lowered");
     }
 }
 

@@ -241,7 +241,7 @@ const MANY: &str = "CREATE TABLE cpf(cpf TEXT, nome TEXT, sexo TEXT, nasc TEXT);
     INSERT INTO cpf SELECT NULL, 'ANA ' || char(64 + n % 26), 'F', '20000101' FROM number;";
 
 /// Codes that no client can bring about: there are no keys yet, and `internal` is a defect.
-const NOT_OF_A_CLIENT: [&str; 4] = ["unauthorized", "forbidden", "budget_exceeded", "internal"];
+const NOT_OF_A_CLIENT: [&str; 2] = ["unauthorized", "internal"];
 
 /// The codes of `docs/protocol.md`, out of its table.
 fn codes_of_the_protocol() -> BTreeSet<String> {
@@ -255,7 +255,8 @@ fn every_code_of_the_protocol_comes_over_the_wire() {
     let registry = Registry::of(&format!("{MANY}{PADDING}"));
     let cursor = Server::start(&registry, &[]).peer().ask(r#"{"nome":"ANA","limit":1}"#)["next"].clone();
     registry.build();
-    let server = Server::start(&registry, &["--connections", "2"]);
+    let forbidding = Server::start(&registry, &["--verifies-per-minute", "0"]);
+    let server = Server::start(&registry, &["--connections", "2", "--verifies-per-minute", "1"]);
     let mut peer = server.peer();
     // It has the second place, and time: half a line waits for its deadline behind the answer.
     let mut half = server.peer();
@@ -278,6 +279,11 @@ fn every_code_of_the_protocol_comes_over_the_wire() {
     ] {
         check(&peer.ask(question), expected);
     }
+    let verify = r#"{"op":"verify","cpf":"12345678909"}"#;
+    check(&forbidding.peer().ask(verify), "forbidden");
+    peer.send(format!("{verify}\n{verify}\n"));
+    assert_eq!(code(&peer.line()), "");
+    check(&peer.line(), "budget_exceeded");
     check(&peer.ask(&batch)["results"][999], "too_many_rows");
     check(&server.peer().line(), "overloaded");
     registry.write("UPDATE cpf SET cpf = '52998224725' WHERE rowid = 1");

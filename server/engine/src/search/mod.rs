@@ -3,6 +3,7 @@
 //! A page is found first, as ranks and levels; then its rows are fetched and compared with the question like all others.
 
 mod cpf;
+mod edits;
 mod filters;
 mod pages;
 mod question;

@@ -6,6 +6,8 @@ use balcao_index::Near;
 use balcao_record::{edits_max, spelling_key, words};
 use balcao_wire::{Last, Spelling};
 
+use super::edits::distance;
+
 /// How a word of a name answers a word of the question, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Grade {
@@ -47,8 +49,9 @@ pub(crate) struct Demand {
     pub(crate) word: Box<str>,
     /// The beginning of a name's word is enough.
     pub(crate) is_prefix: bool,
-    /// What is near, where an edit is allowed.
-    pub(crate) near: Option<Near>,
+    /// How many edits are allowed, and of what.
+    edits: u8,
+    letters: Box<[char]>,
     /// The key of its spellings, where they count.
     pub(crate) spelling: Option<Box<str>>,
 }
@@ -59,9 +62,16 @@ impl Demand {
         Self {
             word: word.into(),
             is_prefix,
-            near: (edits > 0).then(|| Near::new(word, edits, is_prefix)),
+            edits,
+            letters: if edits > 0 { word.chars().collect() } else { Box::default() },
             spelling: (fuzzy == Some(Spelling::Portuguese)).then(|| spelling_key(word).into()),
         }
+    }
+
+    /// What is near, where an edit is allowed: for the dictionary, and not kept longer than it is asked. Sixteen of the longest words take as many megabytes,
+    /// and a batch has hundreds of questions.
+    pub(crate) fn near(&self) -> Option<Near> {
+        (self.edits > 0).then(|| Near::new(&self.word, self.edits, self.is_prefix))
     }
 
     /// Whether a word of a name answers as `words` would have it.
@@ -76,7 +86,10 @@ impl Demand {
         if self.spelling.as_ref().is_some_and(|key| self.is_spelled(key, word)) {
             return Some(Grade::Spelling);
         }
-        self.near.as_ref()?.distance(word).map(Grade::of_distance)
+        if self.edits == 0 {
+            return None;
+        }
+        distance(&self.letters, word, self.edits, self.is_prefix).map(Grade::of_distance)
     }
 
     fn is_spelled(&self, key: &str, word: &str) -> bool {

@@ -4,7 +4,7 @@
 
 use std::ops::{ControlFlow, Range};
 
-use balcao_index::{IndexError, PostingCursor, Postings, WordIndex};
+use balcao_index::{IndexError, Near, PostingCursor, Postings, WordIndex};
 
 use super::question::{Demand, Grade};
 use super::work::{Stop, Work};
@@ -62,6 +62,8 @@ enum Lists<'i> {
 pub(crate) struct Term<'i> {
     index: &'i WordIndex,
     demand: &'i Demand,
+    /// What is near the word, where its lists are walked again and again.
+    near: Option<Near>,
     lists: Lists<'i>,
     /// Postings of all lists.
     count: u64,
@@ -79,7 +81,8 @@ impl<'i> Term<'i> {
         let mut entries = Vec::new();
         let (mut count, mut grades, mut too_many) = (0_u64, [false; Grade::ALL.len()], false);
         let lists_max = work.bounds.lists;
-        each_list(index, demand, work, |grade, postings, _| {
+        let near = demand.near();
+        each_list(index, demand, near.as_ref(), work, |grade, postings, _| {
             count = count.saturating_add(postings.count());
             grades[grade as usize] = true;
             too_many |= entries.len() >= lists_max;
@@ -96,7 +99,9 @@ impl<'i> Term<'i> {
             [only] if only.grade == Grade::Exact => Lists::One(only.postings, Box::new(only.postings.cursor())),
             _ => Lists::Kept(entries),
         };
-        Ok(Some(Self { index, demand, lists, count, cursors: 0, grades, bits: Default::default() }))
+        let near = near.filter(|_| too_many);
+        let (cursors, bits) = (0, Default::default());
+        Ok(Some(Self { index, demand, near, lists, count, cursors, grades, bits }))
     }
 
     /// How many lists are gone through for each window.
@@ -185,7 +190,7 @@ impl<'i> Term<'i> {
                     work.touch(cursor.touched() - before);
                 }
             }
-            Lists::Walked => each_list(self.index, self.demand, work, |grade, postings, work| {
+            Lists::Walked => each_list(self.index, self.demand, self.near.as_ref(), work, |grade, postings, work| {
                 if grade <= view.worst {
                     let mut cursor = postings.cursor();
                     mark_list(&mut cursor, postings.count(), view, &mut bits[grade as usize])?;
@@ -215,6 +220,7 @@ impl<'i> Term<'i> {
 fn each_list<'i>(
     index: &'i WordIndex,
     demand: &Demand,
+    near: Option<&Near>,
     work: &mut Work<'_>,
     mut visit: impl FnMut(Grade, Postings<'i>, &mut Work<'_>) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
@@ -233,7 +239,7 @@ fn each_list<'i>(
         }
     };
     let word = demand.word.as_bytes();
-    match &demand.near {
+    match near {
         Some(near) => index.near(near, |_, distance, postings| take(Grade::of_distance(distance), postings))?,
         None if demand.is_prefix => index.prefixed(word, |_, postings| take(Grade::Exact, postings))?,
         None => {

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         screen::plain(&Args::command().render_help().to_string());
         return ExitCode::from(USAGE);
     };
-    match run(&args.peer, command) {
+    match run(&args.peer, &command) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         // Whoever read our output has seen enough.
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
 }
 
 /// Runs a command; whether every part of it went well.
-fn run(peer: &Peer, command: Command) -> Result<bool> {
+fn run(peer: &Peer, command: &Command) -> Result<bool> {
     let interrupt = Interrupt::listen()?;
     let connect = || {
         let options = Options {
@@ -65,7 +65,7 @@ fn run(peer: &Peer, command: Command) -> Result<bool> {
         interrupt.watch(&client)?;
         anyhow::Ok(client)
     };
-    let done = match &command {
+    let done = match command {
         Command::Cpf(args) => ask::cpf(&mut connect()?, args, args.paging.form(peer.json), &interrupt),
         Command::Nome(args) => ask::nome(&mut connect()?, args, args.paging.form(peer.json), &interrupt),
         Command::Verify(args) => verify::run(&mut connect()?, args, peer.json),

@@ -15,28 +15,11 @@ use crate::ahead::{Ahead, Arrived};
 use crate::answers::{Answers, Unread};
 use crate::error::Error;
 use crate::items::Items;
-use crate::limits::{REPLY_VALUES_MAX, RETRY_WAIT_DEFAULT, RETRY_WAIT_MAX, few_values, sane};
+use crate::limits::{REPLY_VALUES_MAX, few_values, retry_wait, sane};
+use crate::options::Options;
 use crate::page::{Name, Page, Pages, by_cpf, by_name};
 use crate::received::{Envelope, Outline, Received};
 use crate::socket::{Socket, Stopper};
-
-/// How long to wait, and how often to ask again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// For the name to be resolved, and then for a connection to any of its addresses. Default 5 s.
-    pub connect_timeout: Duration,
-    /// For the next reply to be whole, and for each step forward of a question on its way out. Default 30 s.
-    pub read_timeout: Duration,
-    /// How often an `overloaded` question is asked again, after the time that the server names (at most
-    /// [`RETRY_WAIT_MAX`]), before the reply is handed on. Default 0: at once.
-    pub overloaded_retries: u32,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { connect_timeout: Duration::from_secs(5), read_timeout: Duration::from_secs(30), overloaded_retries: 0 }
-    }
-}
 
 /// A question in flight.
 #[derive(Debug)]
@@ -500,9 +483,4 @@ impl Client {
     fn check_open(&self) -> Result<(), Error> {
         if self.broken { Err(self.socket.closed("at an earlier question")) } else { Ok(()) }
     }
-}
-
-/// The server's hint, kept to what a person would wait for.
-fn retry_wait(retry_after_ms: Option<u64>) -> Duration {
-    retry_after_ms.map_or(RETRY_WAIT_DEFAULT, Duration::from_millis).min(RETRY_WAIT_MAX)
 }

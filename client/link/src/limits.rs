@@ -18,7 +18,7 @@ pub const IN_FLIGHT_CAP: usize = 1024;
 pub const RETRY_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// The wait where an `overloaded` reply names none.
-pub(crate) const RETRY_WAIT_DEFAULT: Duration = Duration::from_millis(250);
+const RETRY_WAIT_DEFAULT: Duration = Duration::from_millis(250);
 
 /// Bytes of a request line and items of a batch that this client will build at most.
 const REQUEST_BYTES_CAP: usize = 16 << 20;
@@ -69,6 +69,11 @@ fn after_text(mut rest: &[u8]) -> &[u8] {
         rest = rest.get(at + 2..).unwrap_or_default();
     }
     &[]
+}
+
+/// The server's hint, kept to what a person would wait for.
+pub(crate) fn retry_wait(retry_after_ms: Option<u64>) -> Duration {
+    retry_after_ms.map_or(RETRY_WAIT_DEFAULT, Duration::from_millis).min(RETRY_WAIT_MAX)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use balcao_client::{Client, Error, Name, Options, Question, by_cpf, by_name};
+use balcao_client::{Answers, Client, Error, Items, Name, Options, Question, by_cpf, by_name};
 use serde_json::{Value, json};
 
 /// The peer's end of a connection.
@@ -433,4 +433,84 @@ fn addresses_that_lead_nowhere_say_what_to_do() {
         let error = Client::connect(address, Options::default()).unwrap_err();
         assert!(matches!(error, Error::Address { .. }), "{error:?}");
     }
+}
+
+#[test]
+fn the_next_page_is_under_way_before_the_present_one_is_handed_over() {
+    let (mut client, peer) = client(|peer| {
+        peer.greet(2);
+        let one = peer.read();
+        assert_eq!((&one["cursor"], one["limit"].as_u64()), (&Value::Null, Some(8)));
+        peer.write(&rows(&one["id"], &["A"], Some("c1")));
+        // No time for the second: it is asked for again, for half of it.
+        let two = peer.read();
+        peer.write(&refusal(&two["id"], "deadline_exceeded"));
+        let two = peer.read();
+        assert_eq!((two["cursor"].as_str(), two["limit"].as_u64()), (Some("c1"), Some(4)));
+        peer.write(&rows(&two["id"], &["B", "C"], Some("c2")));
+        // The third is asked for while nobody has read the second; it is given up then, and its reply is dropped.
+        let three = peer.read();
+        let ping = peer.read();
+        peer.write(&rows(&three["id"], &["D"], None));
+        peer.write(&json!({"id": ping["id"], "status": "ok"}));
+    });
+    let columns = client.hello().unwrap().columns;
+    let mut answers = Answers::new(columns);
+    let question = by_name("A", None, Some(8));
+    let mut ahead = client.ahead(&question).unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let page = ahead.next().unwrap().unwrap();
+        ahead.client().answers(&page.received, &mut answers).unwrap();
+        assert_eq!(page.outline.rows as usize, answers.items()[0].len());
+        seen.extend(answers.rows(&answers.items()[0]).map(|row| row.collect::<Vec<_>>().join(" ")));
+    }
+    assert_eq!(seen, ["1.5 A", "1.5 B", "1.5 C"]);
+    drop(ahead);
+    client.ping().unwrap();
+    peer.join().unwrap();
+}
+
+#[test]
+fn batches_go_out_in_pieces_of_what_is_written_once() {
+    let (mut client, peer) = client(|peer| {
+        peer.greet(4);
+        let ask = peer.read();
+        let items = json!([{"cpf": "2"}, {"nome": "A", "match": "exact"}]);
+        assert_eq!(ask, json!({"id": ask["id"], "op": "batch", "deadline_ms": 70, "items": items}));
+        let results = json!([rows(&Value::Null, &["B"], None), refusal(&Value::Null, "invalid_name")]);
+        peer.write(&json!({"id": ask["id"], "status": "ok", "results": results}));
+        let ask = peer.read();
+        peer.write(&refusal(&ask["id"], "deadline_exceeded"));
+    });
+    let mut answers = Answers::new(client.hello().unwrap().columns);
+    let mut items = Items::default();
+    for question in [by_cpf("1", None), by_cpf("2", None), by_name("A", Some(Name::Exact), None)] {
+        items.push(&question);
+    }
+    let id = client.send_items(&items, 1..3, Some(70)).unwrap();
+    let received = client.receive_id(id).unwrap();
+    client.answers(&received, &mut answers).unwrap();
+    assert_eq!(answers.items().iter().map(balcao_client::Answer::len).collect::<Vec<_>>(), [1, 0]);
+    let id = client.send_items(&items, 0..1, None).unwrap();
+    let received = client.receive_id(id).unwrap();
+    assert_eq!(client.answers(&received, &mut answers).unwrap_err().code(), Some("deadline_exceeded"));
+    assert!(matches!(client.send_items(&items, 0..4, None), Err(Error::BatchTooLong { items: 4, limit: 3 })));
+    peer.join().unwrap();
+}
+
+#[test]
+fn a_connection_is_shut_from_another_thread() {
+    let (mut client, peer) = client(|peer| {
+        peer.greet(1);
+        peer.read();
+        assert!(peer.at_end());
+    });
+    client.hello().unwrap();
+    let stopper = client.stopper().unwrap();
+    let id = client.send(&by_cpf("1", None)).unwrap();
+    let stopping = thread::spawn(move || stopper.stop());
+    assert!(matches!(client.receive_id(id), Err(Error::Closed { .. })));
+    stopping.join().unwrap();
+    peer.join().unwrap();
 }

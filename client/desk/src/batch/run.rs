@@ -255,19 +255,19 @@ impl Run<'_> {
         }
         let shown = answer.len() as u64;
         match answer.next.clone() {
-            Some(next) => self.pages(group, line, next, shown)?,
+            Some(next) => self.pages(group, line, &next, shown)?,
             None => self.end(group, line, shown)?,
         }
         Ok(Settled::Yes)
     }
 
     /// Writes the pages behind the first of an answer, of which `shown` rows are written.
-    fn pages(&mut self, group: &Group, line: usize, next: String, mut shown: u64) -> Result<()> {
+    fn pages(&mut self, group: &Group, line: usize, next: &str, mut shown: u64) -> Result<()> {
         let Some(question) = group.question(line, &self.pattern) else {
             return Ok(());
         };
         let limit = if self.is_first_only { self.pattern.limit } else { Some(self.limits.limit_max) };
-        let question = Question { limit, cursor: Some(&next), deadline_ms: self.deadline_ms, ..question };
+        let question = Question { limit, cursor: Some(next), deadline_ms: self.deadline_ms, ..question };
         let cells = group.cells(line);
         let mut ahead = self.client.ahead(&question)?;
         while let Some(page) = ahead.next() {

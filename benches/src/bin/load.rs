@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use balcao_benches::exit::{self, Usage};
+use balcao_benches::load::draw::typed::{self, Asking, Frequency, Typed};
 use balcao_benches::load::{self, Pace, Plan, Protocol, Statement};
 use clap::{Parser, ValueEnum};
 
@@ -67,6 +68,21 @@ struct Arguments {
     /// The registry to draw from, a SQLite file with the table `cpf`.
     #[arg(long, requires = "draw")]
     db: Option<PathBuf>,
+    /// Words of a drawn question, of `words` and `fuzzy`.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
+    words: u8,
+    /// Which words of names, of `words` and `fuzzy`.
+    #[arg(long, value_enum, default_value_t = Carried::Any)]
+    carried: Carried,
+    /// The `last` of the requests of `words` and `fuzzy`.
+    #[arg(long, value_parser = ["prefix", "whole"])]
+    last: Option<String>,
+    /// The `spelling` of the requests of `fuzzy`.
+    #[arg(long, value_parser = ["pt"])]
+    spelling: Option<String>,
+    /// Rows of the pages that `words` and `fuzzy` ask for.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..))]
+    limit: u16,
     /// Keys to draw.
     #[arg(long, default_value_t = 500_000)]
     count: usize,
@@ -92,6 +108,21 @@ enum Draw {
     BarePrefixes,
     /// Requests: eight of ten by CPF, one by the beginning of a name, one by a whole name.
     Mixed,
+    /// Words of names in any order, as requests; different ones.
+    Words,
+    /// The same with one word mistyped.
+    Fuzzy,
+}
+
+/// By how many rows the words of a question are carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Carried {
+    /// Words of any row.
+    Any,
+    /// The most frequent ones alone.
+    Common,
+    /// A rare one, and the most frequent beside it.
+    Rare,
 }
 
 /// What a server speaks.
@@ -117,6 +148,20 @@ impl Arguments {
             }),
         }
     }
+
+    fn typed(&self, is_mistyped: bool) -> Typed {
+        let frequency = match self.carried {
+            Carried::Any => Frequency::Any,
+            Carried::Common => Frequency::Common,
+            Carried::Rare => Frequency::Rare,
+        };
+        Typed { words: self.words.into(), frequency, is_mistyped }
+    }
+
+    fn asking<'a>(&'a self, matching: &'a str) -> Asking<'a> {
+        let (last, spelling) = (self.last.as_deref(), self.spelling.as_deref());
+        Asking { matching, last, spelling, limit: self.limit.into() }
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -129,14 +174,16 @@ fn main() -> ExitCode {
 }
 
 fn draw(what: Draw, arguments: &Arguments) -> anyhow::Result<bool> {
-    let draw = match what {
-        Draw::Cpfs => load::draw::cpfs,
-        Draw::Prefixes => load::draw::prefixes,
-        Draw::BarePrefixes => load::draw::bare_prefixes,
-        Draw::Mixed => load::draw::mixed,
-    };
     let (db, out) = (arguments.db.clone().unwrap_or_default(), arguments.out.clone().unwrap_or_default());
-    let keys = draw(&db, arguments.count, arguments.seed, &out)?;
+    let (count, seed) = (arguments.count, arguments.seed);
+    let keys = match what {
+        Draw::Cpfs => load::draw::cpfs(&db, count, seed, &out),
+        Draw::Prefixes => load::draw::prefixes(&db, count, seed, &out),
+        Draw::BarePrefixes => load::draw::bare_prefixes(&db, count, seed, &out),
+        Draw::Mixed => load::draw::mixed(&db, count, seed, &out),
+        Draw::Words => typed::lines(&db, &arguments.typed(false), &arguments.asking("words"), count, seed, &out),
+        Draw::Fuzzy => typed::lines(&db, &arguments.typed(true), &arguments.asking("fuzzy"), count, seed, &out),
+    }?;
     match arguments.json {
         true => println!("{{\"keys\":{keys}}}"),
         false => println!("{}: {keys} keys", out.display()),

@@ -27,6 +27,19 @@ pub(crate) enum Goal {
     IdleMemory,
     IdleEach,
     Held,
+    WordsCommon,
+    WordsRare,
+    WordsP99,
+    FuzzyOne,
+    FuzzyThree,
+    FuzzyP99,
+    WordIndexBytes,
+    FilterBytes,
+    WordIndexTime,
+    Batch,
+    AllClient,
+    AllServer,
+    BesideFuzzy,
     FullMemory,
     EngineScale,
 }
@@ -41,7 +54,7 @@ enum Good {
 use Good::{AtLeast, AtMost};
 
 impl Goal {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 32] = [
         Self::BuildSpeed,
         Self::IndexBytes,
         Self::BuildMemory,
@@ -59,6 +72,19 @@ impl Goal {
         Self::IdleMemory,
         Self::IdleEach,
         Self::Held,
+        Self::WordsCommon,
+        Self::WordsRare,
+        Self::WordsP99,
+        Self::FuzzyOne,
+        Self::FuzzyThree,
+        Self::FuzzyP99,
+        Self::WordIndexBytes,
+        Self::FilterBytes,
+        Self::WordIndexTime,
+        Self::Batch,
+        Self::AllClient,
+        Self::AllServer,
+        Self::BesideFuzzy,
         Self::FullMemory,
         Self::EngineScale,
     ];
@@ -85,6 +111,23 @@ impl Goal {
             Self::IdleMemory => "private memory of the server with 1000 idle connections, MiB",
             Self::IdleEach => "private memory of each further idle connection, KiB",
             Self::Held => "10,000 connections held, 1000 of them busy, against 1000 held, throughput",
+            Self::WordsCommon => {
+                "`words`, two common ones, against FTS5 through Python for the same rows, p50, times as fast"
+            }
+            Self::WordsRare => "`words`, a rare one beside a common one, against the same",
+            Self::WordsP99 => "`words` at 4 connections, p99 of the slower kind, ms",
+            Self::FuzzyOne => "`fuzzy`, one word, against PostgreSQL's `pg_trgm`, p50, times as fast",
+            Self::FuzzyThree => "`fuzzy`, three words, against the same",
+            Self::FuzzyP99 => "`fuzzy` at 4 connections, p99 of the slower kind, ms",
+            Self::WordIndexBytes => "word index, bytes a row",
+            Self::FilterBytes => "filter columns, bytes a row",
+            Self::WordIndexTime => "build with words against one with `--no-words`, time",
+            Self::Batch => "a file of questions against a Python loop over SQLite in one process, lines a second",
+            Self::AllClient => {
+                "every answer to a common name: what the client's private memory grows behind the 10,000th row, MiB"
+            }
+            Self::AllServer => "the same of the server",
+            Self::BesideFuzzy => "CPF lookups beside 16 connections that send `fuzzy` without pause, throughput kept",
             Self::FullMemory => "peak private memory of a build, the largest registry, GiB",
             Self::EngineScale => "p50 of an engine's CPF lookup, the largest registry against the smallest",
         }
@@ -110,6 +153,16 @@ impl Goal {
             Self::IdleMemory => (AtMost, 96.0, Some(48.0)),
             Self::IdleEach => (AtMost, 24.0, Some(12.0)),
             Self::Held => (AtLeast, 0.8, Some(0.95)),
+            Self::WordsCommon | Self::WordsRare => (AtLeast, 3.0, None),
+            Self::WordsP99 => (AtMost, 10.0, None),
+            Self::FuzzyOne | Self::FuzzyThree => (AtLeast, 10.0, None),
+            Self::FuzzyP99 => (AtMost, 50.0, None),
+            Self::WordIndexBytes => (AtMost, 6.0, None),
+            Self::FilterBytes => (AtMost, 3.0, None),
+            Self::WordIndexTime => (AtMost, 1.6, None),
+            Self::Batch => (AtLeast, 1.0, Some(3.0)),
+            Self::AllClient | Self::AllServer => (AtMost, 20.0, None),
+            Self::BesideFuzzy => (AtLeast, 0.9, None),
             Self::EngineScale => (AtMost, 2.5, None),
         }
     }

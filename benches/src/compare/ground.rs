@@ -9,18 +9,20 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 
-use super::Plan;
 use super::asking::Subject;
 use super::peers::postgres::{self, Postgres};
 use super::peers::python::Python;
 use super::peers::redis::Redis;
 use super::peers::sqlite;
+use super::{Plan, peers};
 use crate::load::{Protocol, Statement, draw};
 use crate::measure::settle;
 use crate::oracle::make::{self, Make};
 use crate::processes::{self, Server};
 use crate::scratch::Scratch;
 use crate::table::{Registry, quoted};
+
+pub(crate) mod asked;
 
 /// CPFs that are asked for at most: so many different ones that no cache of a processor holds their rows.
 const KEYS_MAX: usize = 500_000;
@@ -227,6 +229,11 @@ impl<'a> Ground<'a> {
 
     /// A Python server over an indexed copy of the registry.
     pub(crate) fn python(&self) -> anyhow::Result<Python> {
+        Python::start(&self.sqlite()?)
+    }
+
+    /// A copy of the registry with SQLite's two indexes, in the page cache.
+    pub(crate) fn sqlite(&self) -> anyhow::Result<PathBuf> {
         let db = self.registry()?.db;
         let copy = self.made(&format!("{}.sqlite", self.plan.make.rows), |path| {
             self.say("indexing a copy of the registry with SQLite");
@@ -234,7 +241,7 @@ impl<'a> Ground<'a> {
             sqlite::create_indexes(path).map(drop)
         })?;
         settle(&copy)?;
-        Python::start(&copy)
+        Ok(copy)
     }
 
     /// Stops the peers that no figure to come needs.

@@ -36,6 +36,11 @@ impl Framing for Balcao {
     fn judge(reply: &[u8], rows_expected: bool, total: Option<u32>) -> Judged {
         judge(reply, rows_expected, total)
     }
+
+    fn rows(reply: &[u8]) -> u64 {
+        let members: Value = serde_json::from_slice(reply).unwrap_or_default();
+        members["rows"].as_array().map_or(0, |rows| rows.len() as u64)
+    }
 }
 
 /// A line is a CPF, or a request whose `id` is replaced. What comes out is the request behind its `id`.

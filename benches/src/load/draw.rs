@@ -17,6 +17,8 @@ use crate::oracle::reading::{normalise, read_cpf};
 use crate::rng::Rng;
 use crate::table::{Registry, quoted};
 
+pub mod typed;
+
 /// Words of a name that make its beginning.
 const PREFIX_WORDS: usize = 2;
 
@@ -71,7 +73,7 @@ pub fn bare_prefixes(db: &Path, count: usize, seed: u64, out: &Path) -> anyhow::
 /// As [`cpfs`].
 pub fn mixed(db: &Path, count: usize, seed: u64, out: &Path) -> anyhow::Result<usize> {
     let cpfs = cells(db, Column::Cpf, count, seed, read_cpf)?;
-    let names = cells(db, Column::Name, count, seed, |text| Some(normalise(text)).filter(|name| !name.is_empty()))?;
+    let names = names(db, count, seed)?;
     let mut rng = Rng::new(seed, STREAM_MIX);
     let lines = cpfs.into_iter().zip(names).map(|(cpf, name)| match rng.below(MIXED_ONE_IN) {
         0 => prefix_line(&beginning(&name).unwrap_or(name)),
@@ -79,6 +81,11 @@ pub fn mixed(db: &Path, count: usize, seed: u64, out: &Path) -> anyhow::Result<u
         _ => json!({"cpf": cpf}).to_string(),
     });
     write(out, &lines.collect::<Vec<_>>())
+}
+
+/// The names of `count` rows as they are compared; as [`cpfs`] else.
+pub(crate) fn names(db: &Path, count: usize, seed: u64) -> anyhow::Result<Vec<String>> {
+    cells(db, Column::Name, count, seed, |text| Some(normalise(text)).filter(|name| !name.is_empty()))
 }
 
 /// The request line for a page of names by their beginning.
@@ -150,7 +157,7 @@ fn cells(
 }
 
 /// The text of a value that may be a key.
-fn text(value: ValueRef<'_>) -> Option<String> {
+pub(crate) fn text(value: ValueRef<'_>) -> Option<String> {
     match value {
         ValueRef::Text(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
         ValueRef::Integer(number) => Some(number.to_string()),

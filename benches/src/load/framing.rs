@@ -58,6 +58,11 @@ pub(crate) trait Framing: Sync {
     /// Judges a reply that [`Framing::split`] found whole.
     fn judge(reply: &[u8], rows_expected: bool, total: Option<u32>) -> Judged;
 
+    /// Rows in a reply that [`Framing::split`] found whole; 0 where it has none.
+    fn rows(_reply: &[u8]) -> u64 {
+        0
+    }
+
     /// Why the server hung up, where what it sent last says so.
     fn last_words(_input: &[u8]) -> Option<Cow<'static, str>> {
         None

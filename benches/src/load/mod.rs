@@ -4,7 +4,7 @@
 //! In a closed loop a connection asks again when it is answered, so that a slow server is asked less and waiting before a request is sent is
 //! in no figure. At a fixed rate a request has a time at which it is due, drawn before the run, and its latency counts from then, whether or
 //! not it could be sent: a server that hangs for a second is charged for everything that was due in that second. It judges whether an
-//! answer is one, not whether it is the right one: that is the oracle's work.
+//! answer is one, not whether it is the right one: that is the oracle's work. [`list`] asks each question of a list once instead.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
@@ -21,6 +21,7 @@ mod framing;
 mod idle;
 mod keys;
 mod link;
+pub mod list;
 mod postgres;
 pub(crate) mod resp;
 mod schedule;

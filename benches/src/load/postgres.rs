@@ -124,6 +124,10 @@ impl Framing for Postgres<'_> {
         }
     }
 
+    fn rows(reply: &[u8]) -> u64 {
+        messages(reply).filter(|(kind, _)| *kind == b'D').count() as u64
+    }
+
     /// A server that ends tells why before it hangs up, and no end of a reply follows.
     fn last_words(input: &[u8]) -> Option<Cow<'static, str>> {
         messages(input).find(|(kind, _)| *kind == b'E').map(|(_, body)| sqlstate(body))

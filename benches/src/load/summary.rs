@@ -20,6 +20,9 @@ pub(crate) const SLOT: Duration = Duration::from_millis(100);
 /// Different codes of errors that are told apart; further ones are `other`. A hostile server may invent one for each reply.
 const CODES_MAX: usize = 100;
 
+/// Codes by which a server says no without having failed.
+const REFUSALS: [&str; 2] = ["deadline_exceeded", "overloaded"];
+
 /// What was answered within a tenth of a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slot {
@@ -213,6 +216,18 @@ impl Summary {
     #[must_use]
     pub fn errors_total(&self) -> u64 {
         self.errors.values().sum()
+    }
+
+    /// Errors that are no failure of the server: it said that it is busy, or that the time of a request was over.
+    #[must_use]
+    pub fn refusals(&self) -> u64 {
+        REFUSALS.iter().filter_map(|code| self.errors.get(*code)).sum()
+    }
+
+    /// Requests answered well in a second.
+    #[must_use]
+    pub fn well_per_second(&self) -> f64 {
+        self.slots.iter().map(|slot| slot.answered).sum::<u64>() as f64 / self.seconds
     }
 
     /// Requests answered in a second.

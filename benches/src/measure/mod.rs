@@ -16,6 +16,7 @@ use crate::table::{Registry, quoted};
 pub(crate) mod machine;
 pub(crate) mod markdown;
 pub(crate) mod observing;
+pub(crate) mod records;
 pub(crate) mod section;
 pub(crate) mod spread;
 

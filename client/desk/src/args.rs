@@ -1,11 +1,16 @@
-//! The command line, as `docs/protocol.md` promises it. Each option can be given in the environment as well; a flag wins.
+//! The command line, as `docs/protocol.md` promises it. Each option can be given in the environment as well, but for those of a single run; a
+//! flag wins.
 
-use std::path::PathBuf;
+mod batch;
+mod nome;
+
 use std::time::Duration;
 
-use balcao_client::Name;
-use balcao_wire::limits::LIMIT_MAX;
-use clap::{Parser, Subcommand, ValueEnum};
+use balcao_wire::limits::{DEADLINE_MS_MAX, LIMIT_MAX};
+use clap::{Parser, Subcommand};
+
+pub(crate) use batch::{Batch, Column};
+pub(crate) use nome::{Nome, Spelling};
 
 /// The longest time that may be allowed for a reply, in seconds: a day.
 const TIMEOUT_SECONDS_MAX: f64 = 86_400.0;
@@ -52,6 +57,8 @@ pub(crate) enum Command {
     Cpf(Cpf),
     /// Rows by name
     Nome(Nome),
+    /// Whether a CPF, a name and a birth day agree with the registry
+    Verify(Verify),
     /// Rows for each line of a CSV file
     Batch(Batch),
 }
@@ -67,21 +74,32 @@ pub(crate) struct Cpf {
     pub(crate) paging: Paging,
 }
 
-/// `client nome`
+/// `client verify`
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Case, accents, apostrophes and punctuation make no difference.")]
-pub(crate) struct Nome {
-    /// A name, or its beginning
-    #[arg(value_name = "TEXT")]
-    pub(crate) text: String,
-    /// How the name is compared
-    #[arg(long = "match", env = "BALCAO_MATCH", value_name = "HOW", default_value = "prefix")]
-    pub(crate) how: Match,
-    #[command(flatten)]
-    pub(crate) paging: Paging,
+#[command(after_help = VERIFY_HELP)]
+pub(crate) struct Verify {
+    /// A CPF, with or without dots and dash
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    pub(crate) cpf: String,
+    /// The name to compare
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) nome: Option<String>,
+    /// The birth day to compare: YYYYMMDD, YYYY-MM-DD or DD/MM/YYYY
+    #[arg(long, value_name = "DAY")]
+    pub(crate) nasc: Option<String>,
+    /// Take spellings that are read alike for equal
+    #[arg(long, env = "BALCAO_SPELLING", value_name = "LANGUAGE")]
+    pub(crate) spelling: Option<Spelling>,
+    /// Milliseconds after which the server gives up, 1 to 60000 [default: 2000]
+    #[arg(long, env = "BALCAO_DEADLINE_MS", value_name = "N", value_parser = deadline_ms)]
+    pub(crate) deadline_ms: Option<u32>,
 }
 
-/// How much of an answer is wanted.
+const VERIFY_HELP: &str = "\
+Tells of each value whether it agrees, and nothing of the row. A name agrees as a whole, by its words in any order, or is near. Exit code \
+0 whatever agrees; with --json the reply's line tells it to a program. The server answers a limited number of these a minute.";
+
+/// How much of an answer is wanted, and in which form.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Paging {
     /// Rows of a page, 1 to 1000 [default: 50, with --all 1000]
@@ -90,72 +108,33 @@ pub(crate) struct Paging {
     /// Every page, not only the first
     #[arg(long, env = "BALCAO_ALL")]
     pub(crate) all: bool,
+    /// Print rows as CSV: a header, `,` between cells, quotes where needed, NULL as an empty cell. Cells are as the registry has them, also
+    /// those that a spreadsheet would take for a formula
+    #[arg(long, env = "BALCAO_CSV", conflicts_with = "json")]
+    csv: bool,
+    /// Milliseconds after which the server gives a page up, 1 to 60000 [default: 2000]
+    #[arg(long, env = "BALCAO_DEADLINE_MS", value_name = "N", value_parser = deadline_ms)]
+    pub(crate) deadline_ms: Option<u32>,
 }
 
-/// `client batch`
-#[derive(Debug, clap::Args)]
-#[command(after_help = BATCH_HELP)]
-pub(crate) struct Batch {
-    /// A CSV file in UTF-8 whose header names `cpf`, `nome` or both
-    #[arg(value_name = "IN.csv")]
-    pub(crate) input: PathBuf,
-    /// Where the answers go; replaced whole, and only once every line is answered
-    #[arg(long, env = "BALCAO_OUT", value_name = "OUT.csv")]
-    pub(crate) out: PathBuf,
-    /// How names are compared
-    #[arg(long = "match", env = "BALCAO_BATCH_MATCH", value_name = "HOW", default_value = "exact")]
-    pub(crate) how: BatchMatch,
+/// How rows are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// For a person.
+    Table,
+    /// As the server's lines.
+    Json,
+    /// For a spreadsheet.
+    Csv,
 }
 
-const BATCH_HELP: &str = "\
-The header may be in any case; the separator is `,`, `;` or a tab, whichever the header has most of, and OUT has the same. A \
-line with both values is asked by its CPF, or by its name where the CPF is blank. Blank lines are skipped, missing cells \
-are blank.
-
-OUT has the columns of IN, then `status` (`ok`, `none` or an error code), then the columns of the registry. A line with several \
-rows is repeated for each of them; should its pages break off, a last line of it says why in `status`. NULL is an empty cell. \
-OUT is readable for its owner alone.
-
-Exit code 1 if a line got an error code, and OUT is there all the same; also 1 if the run failed, and OUT is as it was.";
-
-/// How a name may be compared.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Match {
-    /// The whole name
-    Exact,
-    /// Its beginning
-    Prefix,
-    /// Its words, in any order
-    Words,
-    /// A name near to it
-    Fuzzy,
-}
-
-impl From<Match> for Name {
-    fn from(how: Match) -> Self {
-        match how {
-            Match::Exact => Self::Exact,
-            Match::Prefix => Self::Prefix,
-            Match::Words => Self::Words,
-            Match::Fuzzy => Self::Fuzzy,
-        }
-    }
-}
-
-/// How the names of a batch may be compared.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum BatchMatch {
-    /// The whole name
-    Exact,
-    /// Its beginning; a short one may bring a large part of the registry
-    Prefix,
-}
-
-impl From<BatchMatch> for Name {
-    fn from(how: BatchMatch) -> Self {
-        match how {
-            BatchMatch::Exact => Self::Exact,
-            BatchMatch::Prefix => Self::Prefix,
+impl Paging {
+    /// The form, by the option that stands here and the one of the whole command line.
+    pub(crate) fn form(&self, json: bool) -> Form {
+        match (json, self.csv) {
+            (true, _) => Form::Json,
+            (false, true) => Form::Csv,
+            (false, false) => Form::Table,
         }
     }
 }
@@ -181,6 +160,13 @@ fn limit(text: &str) -> Result<usize, String> {
     }
 }
 
+fn deadline_ms(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(ms) if (1..=DEADLINE_MS_MAX).contains(&ms) => Ok(ms),
+        _ => Err(format!("write milliseconds, 1 to {DEADLINE_MS_MAX}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,29 +184,50 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_fit_and_lines_that_do_not() {
+    fn lines_that_fit() {
         for line in [
             "client",
             "client cpf 123.456.789-09 1 --server localhost:7700",
-            "client --server [::1]:7700 cpf -1",
+            "client --server [::1]:7700 cpf -1 --csv",
             "client nome MARIA --match exact --limit 1000 --all --json --timeout 0.5",
+            "client nome SILVA --match words --last whole --sex F --born-from 1980-01-01 --born-to 31/12/1989 --csv",
+            "client nome TIAGO --match fuzzy --spelling pt --deadline-ms 60000",
+            "client verify --cpf 123.456.789-09 --nome MARIA --nasc 19800101 --spelling pt --json",
+            "client verify --cpf -1",
             "client batch in.csv --out out.csv --match prefix",
+            "client batch in.csv --out out.csv --match fuzzy --first --column cpf=Documento --column nome=Cliente",
+            "client batch in.csv --out out.csv --column Cliente --skip 7 --append",
         ] {
             check(line, true);
         }
+    }
+
+    #[test]
+    fn lines_that_do_not_fit() {
         for line in [
             "client cpf",
             "client cpf 1 --server localhost",
             "client cpf 1 --server localhost:70000",
             "client cpf 1 --server :1",
             "client cpf 1 --limit 0",
+            "client cpf 1 --csv --json",
+            "client --json nome MARIA --csv",
             "client nome MARIA --limit 1001",
             "client nome MARIA --match near",
+            "client nome MARIA --last middle",
+            "client nome MARIA --spelling en",
             "client nome MARIA SILVA",
             "client nome MARIA --timeout 0",
             "client nome MARIA --timeout NaN",
+            "client nome MARIA --deadline-ms 0",
+            "client nome MARIA --deadline-ms 60001",
+            "client verify --nome MARIA",
+            "client verify --cpf 1 --csv",
             "client batch in.csv",
-            "client batch in.csv --out out.csv --match words",
+            "client batch in.csv --out out.csv --match near",
+            "client batch in.csv --out out.csv --skip 7",
+            "client batch in.csv --out out.csv --append",
+            "client batch in.csv --out out.csv --column cpf=",
             "client window",
         ] {
             check(line, false);

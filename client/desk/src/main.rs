@@ -5,8 +5,13 @@
 mod args;
 mod ask;
 mod batch;
+mod interrupt;
+mod progress;
 mod screen;
+mod sheet;
+mod show;
 mod table;
+mod verify;
 
 use std::io;
 use std::process::ExitCode;
@@ -16,6 +21,7 @@ use balcao_client::{Client, Options};
 use clap::{CommandFactory, Parser};
 
 use crate::args::{Args, Command, Peer};
+use crate::interrupt::{Interrupt, Interrupted};
 
 /// How often a busy server is asked again before the user hears of it.
 const OVERLOADED_RETRIES: u32 = 5;
@@ -35,6 +41,10 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         // Whoever read our output has seen enough.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Interrupted>() => {
+            let code = error.downcast_ref::<Interrupted>().map_or(1, |interrupted| interrupted.exit_code());
+            ExitCode::from(code)
+        }
         Err(error) => {
             screen::error(&format!("{error:#}"));
             ExitCode::FAILURE
@@ -44,18 +54,27 @@ fn main() -> ExitCode {
 
 /// Runs a command; whether every part of it went well.
 fn run(peer: &Peer, command: Command) -> Result<bool> {
+    let interrupt = Interrupt::listen()?;
     let connect = || {
         let options = Options {
             connect_timeout: peer.timeout,
             read_timeout: peer.timeout,
             overloaded_retries: OVERLOADED_RETRIES,
         };
-        Client::connect(&peer.server, options)
+        let client = Client::connect(&peer.server, options)?;
+        interrupt.watch(&client)?;
+        anyhow::Ok(client)
     };
-    match command {
-        Command::Cpf(args) => ask::cpf(&mut connect()?, &args, peer.json),
-        Command::Nome(args) => ask::nome(&mut connect()?, &args, peer.json),
-        Command::Batch(args) => batch::run(connect, &args, peer.json),
+    let done = match &command {
+        Command::Cpf(args) => ask::cpf(&mut connect()?, args, args.paging.form(peer.json), &interrupt),
+        Command::Nome(args) => ask::nome(&mut connect()?, args, args.paging.form(peer.json), &interrupt),
+        Command::Verify(args) => verify::run(&mut connect()?, args, peer.json),
+        Command::Batch(args) => batch::run(connect, args, peer, &interrupt),
+    };
+    // The shut connection of an interrupted run is no failure of its own.
+    match done {
+        Err(error) if !error.is::<Interrupted>() => Err(interrupt.check().err().unwrap_or(error)),
+        done => done,
     }
 }
 

@@ -6,6 +6,20 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
+/// What to say when rows cannot be written; a closed pipe is passed over in `main`.
+pub(crate) const UNWRITTEN: &str = "cannot write to standard output; make room where it leads";
+
+/// What to say where the check digits of a CPF do not hold.
+pub(crate) const WRONG_CHECK_DIGITS: &str =
+    "the check digits of this CPF do not hold; it was looked up as it is, so look for a typing error";
+
+/// Writes a reply line as it came, but a terminal is not to obey it.
+pub(crate) fn reply_line(line: &str, is_terminal: bool, out: &mut impl Write) -> io::Result<()> {
+    let line = if is_terminal { printable_json(line) } else { Cow::Borrowed(line) };
+    out.write_all(line.as_bytes())?;
+    out.write_all(b"\n")
+}
+
 /// `error: …`, with what to do about it.
 pub(crate) fn error(text: &str) {
     message("error", "1;31", text);
@@ -58,7 +72,7 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
 }
 
 /// A reply line for a terminal: the same JSON, with what [`printable`] would spell out in JSON's own escapes.
-pub(crate) fn printable_json(line: &str) -> Cow<'_, str> {
+fn printable_json(line: &str) -> Cow<'_, str> {
     if !line.contains(is_command) {
         return Cow::Borrowed(line);
     }

@@ -3,6 +3,7 @@
 //! It reads ahead no further than the questions it sent, and never sends more of them than `hello` allows.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,11 +11,14 @@ use balcao_wire::PROTOCOL_VERSION;
 use balcao_wire::client::{Hello, Limits, Question, Reply};
 use serde::Deserialize;
 
+use crate::ahead::{Ahead, Arrived};
+use crate::answers::{Answers, Unread};
 use crate::error::Error;
-use crate::limits::{RETRY_WAIT_DEFAULT, RETRY_WAIT_MAX, sane};
+use crate::items::Items;
+use crate::limits::{REPLY_VALUES_MAX, RETRY_WAIT_DEFAULT, RETRY_WAIT_MAX, few_values, sane};
 use crate::page::{Name, Page, Pages, by_cpf, by_name};
-use crate::received::{Envelope, Received};
-use crate::socket::Socket;
+use crate::received::{Envelope, Outline, Received};
+use crate::socket::{Socket, Stopper};
 
 /// How long to wait, and how often to ask again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +46,8 @@ struct Pending {
     retries_left: u32,
     /// It was answered `overloaded` and goes out again then.
     retry_at: Option<Instant>,
+    /// Nobody waits for its reply any more.
+    is_forgotten: bool,
 }
 
 /// One connection to a server. After an error that leaves the two sides out of step, every call says [`Error::Closed`]: connect anew.
@@ -80,6 +86,14 @@ impl Client {
     #[must_use]
     pub fn address(&self) -> &str {
         self.socket.address()
+    }
+
+    /// A handle by which another thread can shut this connection.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn stopper(&self) -> Result<Stopper, Error> {
+        self.socket.stopper()
     }
 
     /// Asks who the server is. Its limits hold from then on.
@@ -193,6 +207,14 @@ impl Client {
         Pages::new(self, question, Some(cursor))
     }
 
+    /// Every page of the answer to `question`, from its `cursor` on, the next one asked for before the present one is handed over.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub fn ahead<'a>(&'a mut self, question: &Question<'a>) -> Result<Ahead<'a>, Error> {
+        Ahead::new(self, question)
+    }
+
     /// Asks several questions as one request. The replies stand in the order of `items`, each with a `status` of its own.
     ///
     /// # Errors
@@ -214,6 +236,23 @@ impl Client {
             return Err(Error::BatchTooLong { items: items.len(), limit });
         }
         self.send(&Question { op: Some("batch"), items: Some(items), ..Question::default() })
+    }
+
+    /// Sends some of `items` as a batch, without waiting; [`Client::answers`] reads its reply.
+    ///
+    /// # Errors
+    /// As [`Client::send_batch`].
+    pub fn send_items(&mut self, items: &Items, range: Range<usize>, deadline_ms: Option<u32>) -> Result<u64, Error> {
+        let limit = self.limits()?.batch_items;
+        if range.len() > limit {
+            return Err(Error::BatchTooLong { items: range.len(), limit });
+        }
+        let json = items.json(range);
+        self.send_as(|id| {
+            let deadline = deadline_ms.map_or_else(String::new, |ms| format!("\"deadline_ms\":{ms},"));
+            let head = format!("{{\"id\":{id},\"op\":\"batch\",{deadline}\"items\":[");
+            [head.as_bytes(), json, b"]}"].concat()
+        })
     }
 
     /// Asks one question and waits for its reply, which may be an error's.
@@ -240,15 +279,19 @@ impl Client {
     /// [`Error::Full`] when as many are in flight, or have a reply that was not received, as the server allows;
     /// [`Error::QuestionTooLong`]; and whatever befalls the connection.
     pub fn send(&mut self, question: &Question<'_>) -> Result<u64, Error> {
+        // A question is texts and numbers: it always has a JSON form.
+        self.send_as(|id| serde_json::to_vec(&Question { id: Some(id), ..question.clone() }).unwrap_or_default())
+    }
+
+    /// Sends the line that `write` makes for an id, which is given back.
+    fn send_as(&mut self, write: impl FnOnce(u64) -> Vec<u8>) -> Result<u64, Error> {
         let limits = self.limits()?;
         if self.pending.len() + self.arrived.len() >= limits.in_flight {
             return Err(Error::Full { limit: limits.in_flight });
         }
         self.check_open()?;
         let id = self.id_next;
-        let question = Question { id: Some(id), ..question.clone() };
-        // A question is texts and numbers: it always has a JSON form.
-        let mut line = serde_json::to_vec(&question).unwrap_or_default();
+        let mut line = write(id);
         if line.len() > limits.line_bytes {
             return Err(Error::QuestionTooLong { bytes: line.len(), limit: limits.line_bytes });
         }
@@ -257,7 +300,7 @@ impl Client {
         self.write(&line)?;
         let retries_left = self.options.overloaded_retries;
         let line = if retries_left > 0 { line } else { Vec::new() };
-        self.pending.insert(id, Pending { line, retries_left, retry_at: None });
+        self.pending.insert(id, Pending { line, retries_left, retry_at: None, is_forgotten: false });
         Ok(id)
     }
 
@@ -276,6 +319,46 @@ impl Client {
     /// As [`Client::receive`].
     pub fn receive_id(&mut self, id: u64) -> Result<Received, Error> {
         self.take(|received| received == id)
+    }
+
+    /// Gives up a question that is under way: its reply is dropped when it comes. Until then it counts as in flight.
+    pub fn forget(&mut self, id: u64) {
+        self.arrived.retain(|received| received.id != id);
+        if let Some(pending) = self.pending.get_mut(&id) {
+            pending.is_forgotten = true;
+        }
+    }
+
+    /// Whether questions can still be asked on this connection.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.broken
+    }
+
+    /// Reads what stands around the rows of a reply to a lookup, and counts them.
+    ///
+    /// # Errors
+    /// As [`Client::page`].
+    pub fn arrived(&self, received: Received) -> Result<Arrived, Error> {
+        let outline = Outline::read(&received.line, self.address())?;
+        Ok(Arrived { received, outline })
+    }
+
+    /// Reads the rows of a reply, a batch's or a lookup's, into `answers`, in place of what they held.
+    ///
+    /// # Errors
+    /// [`Error::OtherColumns`] where a row has others than `answers`; else as [`Client::page`]. An item's error is none of these.
+    pub fn answers(&self, received: &Received, answers: &mut Answers) -> Result<(), Error> {
+        if !few_values(received.line.as_bytes(), REPLY_VALUES_MAX) {
+            return Err(Error::ReplyTooLarge { limit: REPLY_VALUES_MAX, unit: "values" });
+        }
+        answers.read(&received.line).map_err(|unread| match unread {
+            Unread::OtherColumns => Error::OtherColumns,
+            Unread::Refused(mut refusal) => {
+                refusal.line.clone_from(&received.line);
+                Error::Server(refusal)
+            }
+            Unread::NotBalcao => Error::not_balcao(self.address(), "a reply has neither rows nor an error"),
+        })
     }
 
     /// Reads a reply as what it says, error or not.
@@ -315,8 +398,17 @@ impl Client {
         }
     }
 
-    /// The error, where the reply is one.
-    fn refused(&self, received: &Received) -> Result<(), Error> {
+    /// The error for a reply that is none to what was asked; `reason` has no data in it.
+    #[must_use]
+    pub fn unlike(&self, reason: &'static str) -> Error {
+        Error::not_balcao(self.address(), reason)
+    }
+
+    /// Whether a reply is no error.
+    ///
+    /// # Errors
+    /// [`Error::Server`] where it is one; [`Error::NotBalcao`] where it is no reply.
+    pub fn refused(&self, received: &Received) -> Result<(), Error> {
         let envelope = Envelope::read(&received.line, self.address())?;
         envelope.refusal(&received.line).map_or(Ok(()), |refusal| Err(Error::Server(Box::new(refusal))))
     }
@@ -371,8 +463,9 @@ impl Client {
                 }
                 _ => return Err(Error::not_balcao(self.address(), "a reply to no question")),
             }
-            self.pending.remove(&id);
-            return Ok(Received { id, line });
+            if self.pending.remove(&id).is_some_and(|pending| !pending.is_forgotten) {
+                return Ok(Received { id, line });
+            }
         }
     }
 

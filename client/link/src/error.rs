@@ -79,6 +79,9 @@ pub enum Error {
         /// `bytes` or `values`.
         unit: &'static str,
     },
+    /// A row has other columns than `hello` told.
+    #[error("the registry's columns are not those of before: another one is served now; ask again from the start")]
+    OtherColumns,
     /// The question does not fit the server's line. Nothing was sent.
     #[error("the question has {bytes} bytes, the server reads at most {limit}; shorten it, or split the batch")]
     QuestionTooLong {
@@ -146,6 +149,22 @@ pub struct Refusal {
     pub line: String,
 }
 
+impl Refusal {
+    pub(crate) fn new(
+        code: Option<String>,
+        message: Option<String>,
+        retry_after_ms: Option<u64>,
+        line: String,
+    ) -> Self {
+        Self {
+            code: code.unwrap_or_else(|| "internal".to_owned()),
+            message: message.unwrap_or_else(|| "the server gave no reason".to_owned()),
+            retry_after_ms,
+            line,
+        }
+    }
+}
+
 /// What the server said. It says itself what to do, except where the remedy is this side's.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -154,6 +173,10 @@ impl fmt::Display for Refusal {
             "stale_cursor" => f.write_str(
                 "; the server has begun to serve another generation since the first page, so ask again from the first page",
             ),
+            "budget_exceeded" => match self.retry_after_ms {
+                Some(ms) => write!(f, "; ask again in {} s", ms.div_ceil(1000)),
+                None => f.write_str("; ask again later"),
+            },
             "overloaded" => f.write_str("; the server is busy, so ask again later"),
             "deadline_exceeded" => f.write_str("; ask for less at once, or again later"),
             "unavailable" | "internal" => f.write_str("; ask the server's operator to look at its log"),

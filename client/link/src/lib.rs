@@ -14,8 +14,11 @@
 //! # Ok::<(), balcao_client::Error>(())
 //! ```
 
+mod ahead;
+mod answers;
 mod client;
 mod error;
+mod items;
 mod limits;
 mod page;
 mod received;
@@ -23,8 +26,12 @@ mod socket;
 
 pub use balcao_wire::client::{Hello, Limits, Question, Reply};
 
+pub use ahead::{Ahead, Arrived};
+pub use answers::{Answer, Answers, Cells};
 pub use client::{Client, Options};
 pub use error::{Error, Refusal};
+pub use items::Items;
 pub use limits::{IN_FLIGHT_CAP, REPLY_BYTES_MAX, REPLY_VALUES_MAX, RETRY_WAIT_MAX};
 pub use page::{Name, Page, Pages, Row, by_cpf, by_name};
-pub use received::Received;
+pub use received::{Outline, Received};
+pub use socket::Stopper;

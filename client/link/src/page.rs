@@ -17,9 +17,9 @@ pub enum Name {
     Exact,
     /// Its beginning.
     Prefix,
-    /// Its words, in any order. Servers answer `bad_request` until they know it.
+    /// Its words, in any order.
     Words,
-    /// A name near to it. Servers answer `bad_request` until they know it.
+    /// A name near to it.
     Fuzzy,
 }
 
@@ -53,8 +53,14 @@ pub fn by_name(nome: &str, how: Option<Name>, limit: Option<usize>) -> Question<
 pub struct Page {
     /// At most `limit` rows, all with the same columns.
     pub rows: Vec<Row>,
-    /// Rows of all pages, where the server knows.
+    /// Rows of all pages, where the server counted them.
     pub total: Option<u64>,
+    /// Rows that there are at least, where it did not.
+    pub total_at_least: Option<u64>,
+    /// How far each row is from the question, for [`Name::Fuzzy`]; 0 is nearest.
+    pub distances: Option<Vec<u8>>,
+    /// Whether the page is short because the work for it was bounded; `next` goes on from there.
+    pub is_bounded: bool,
     /// The cursor of the following page; none at the end.
     pub next: Option<String>,
     /// `check_digits` where those of the CPF asked for do not hold.
@@ -67,12 +73,8 @@ impl Page {
     /// A reply as a page: [`Error::Server`] where it is an error, [`Error::NotBalcao`] where it has no rows or unlike rows.
     pub(crate) fn new(reply: Reply, line: String, address: &str) -> Result<Self, Error> {
         if !reply.is_ok() {
-            return Err(Error::Server(Box::new(Refusal {
-                code: reply.code.unwrap_or_else(|| "internal".to_owned()),
-                message: reply.message.unwrap_or_else(|| "the server gave no reason".to_owned()),
-                retry_after_ms: reply.retry_after_ms,
-                line,
-            })));
+            let refusal = Refusal::new(reply.code, reply.message, reply.retry_after_ms, line);
+            return Err(Error::Server(Box::new(refusal)));
         }
         let Some(rows) = reply.rows else {
             return Err(Error::not_balcao(address, "the answer to a question has no rows"));
@@ -82,7 +84,19 @@ impl Page {
         {
             return Err(Error::not_balcao(address, "the rows of one answer have different columns"));
         }
-        Ok(Self { rows, total: reply.total, next: reply.next, warning: reply.warning, line })
+        if reply.distances.as_ref().is_some_and(|distances| distances.len() != rows.len()) {
+            return Err(Error::not_balcao(address, "an answer has not a distance for each row"));
+        }
+        Ok(Self {
+            rows,
+            total: reply.total,
+            total_at_least: reply.total_at_least,
+            distances: reply.distances,
+            is_bounded: reply.bounded,
+            next: reply.next,
+            warning: reply.warning,
+            line,
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! `Socket`: lines out, lines in, each within a deadline. It knows that a reply begins with `{` and ends with `\n`, and no more.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -157,6 +157,11 @@ impl Socket {
         &self.address
     }
 
+    /// A handle by which another thread can shut the connection.
+    pub(crate) fn stopper(&self) -> Result<Stopper, Error> {
+        self.stream.try_clone().map(Stopper).map_err(|error| self.failed(error, "before it was asked"))
+    }
+
     pub(crate) fn timeout(&self, awaited: &'static str, after: Duration) -> Error {
         Error::Timeout { address: self.address.clone(), awaited, after }
     }
@@ -170,6 +175,18 @@ impl Socket {
             ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => self.closed(when),
             _ => Error::Io { address: self.address.clone(), cause: error },
         }
+    }
+}
+
+/// Shuts a connection from another thread, for instance on Ctrl-C.
+#[derive(Debug)]
+pub struct Stopper(TcpStream);
+
+impl Stopper {
+    /// Shuts both directions at once: the server drops what it has in hand, and the client's calls end in [`Error::Closed`].
+    pub fn stop(&self) {
+        // It may be shut already, and then all is as wanted.
+        let _ = self.0.shutdown(Shutdown::Both);
     }
 }
 

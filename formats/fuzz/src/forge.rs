@@ -1,10 +1,10 @@
-//! Targets `manifest` and `damaged_generation`: files with checksums that hold, so that what stands behind the checksums meets any bytes.
+//! Targets `manifest`, `damaged_generation` and `damaged_search`: files with checksums that hold, so that what stands behind the checksums meets any bytes.
 //!
 //! The frames are opened and sealed again by `docs/formats.md`, with nothing of the product's writers. The good generation is the golden one.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use arbitrary::{Arbitrary, Unstructured};
@@ -24,25 +24,27 @@ const PAGE: usize = 16_384;
 const PARAMETERS: usize = 12;
 const FOOTER: usize = 8 * (3 + PARAMETERS);
 
-/// Of `.keys`: where the `fst` is. The crate trusts its bytes, and docs/formats.md says that nothing is done about it; so they stay as they are.
-const FST_AT: usize = 2;
-const FST_BYTES: usize = 3;
+/// Of kinds with an `fst`: the parameters that tell where each is, and how long. The crate trusts its bytes, and docs/formats.md says that nothing is done
+/// about it; so they stay as they are.
+const KEYS_FSTS: [usize; 1] = [2];
+const WORD_INDEX_FSTS: [usize; 2] = [2, 4];
 
 /// Ranks of a run that are looked at.
 const PAGE_ROWS: u64 = 40;
 
-/// The golden generation's folder.
-fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../index/tests/golden/v{FORMAT_VERSION}/g000001"))
+/// A golden generation's files by their names.
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// The files of the golden generation of this name.
+fn read_golden(name: &str) -> Files {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../index/tests/golden").join(name).join("g000001");
+    let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+    entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())).collect()
 }
 
-/// The golden generation's files by their names.
-fn files() -> &'static BTreeMap<String, Vec<u8>> {
-    static FILES: OnceLock<BTreeMap<String, Vec<u8>>> = OnceLock::new();
-    FILES.get_or_init(|| {
-        let entries = fs::read_dir(golden()).unwrap().map(Result::unwrap);
-        entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())).collect()
-    })
+fn files() -> &'static Files {
+    static FILES: OnceLock<Files> = OnceLock::new();
+    FILES.get_or_init(|| read_golden(&format!("v{FORMAT_VERSION}")))
 }
 
 /// A manifest's text with a checksum that holds.
@@ -77,11 +79,11 @@ pub fn manifest(data: &[u8]) {
 
 /// A sealed file, opened.
 #[derive(Clone, Debug)]
-struct Frame {
+pub(crate) struct Frame {
     header: [u8; HEADER],
     /// Behind the header.
-    body: Vec<u8>,
-    parameters: [u64; PARAMETERS],
+    pub(crate) body: Vec<u8>,
+    pub(crate) parameters: [u64; PARAMETERS],
 }
 
 impl Frame {
@@ -106,14 +108,21 @@ impl Frame {
         (bytes, seal)
     }
 
-    fn has_fst(&self) -> bool {
-        matches!(self.header[12], 2 | 4)
+    /// The parameters that tell where an `fst` is.
+    fn fsts(&self) -> &'static [usize] {
+        match self.header[12] {
+            2 | 4 => &KEYS_FSTS,
+            5 => &WORD_INDEX_FSTS,
+            _ => &[],
+        }
     }
 
-    /// Whether this byte of the body is none of the `fst`.
+    /// Whether this byte of the body is none of an `fst`.
     fn is_free(&self, at: usize) -> bool {
-        let start = (self.parameters[FST_AT] as usize).saturating_sub(HEADER);
-        !self.has_fst() || at < start || at >= start + self.parameters[FST_BYTES] as usize
+        self.fsts().iter().all(|&fst| {
+            let start = (self.parameters[fst] as usize).saturating_sub(HEADER);
+            at < start || at >= start + self.parameters[fst + 1] as usize
+        })
     }
 
     fn overwrite(&mut self, at: usize, bytes: &[u8]) {
@@ -191,25 +200,40 @@ const NUMBERS: [&str; 6] =
 
 /// The golden generation, taken apart.
 #[derive(Clone)]
-struct Forged {
+pub(crate) struct Forged {
     frames: Vec<(String, Frame)>,
-    manifest: Value,
+    pub(crate) manifest: Value,
+    anomalies: Vec<u8>,
     numbers: Vec<(&'static str, u64)>,
 }
 
 impl Forged {
     fn golden() -> &'static Self {
         static GOLDEN: OnceLock<Forged> = OnceLock::new();
-        GOLDEN.get_or_init(|| {
-            let sealed = |name: &str| !name.ends_with(".csv") && name != MANIFEST;
-            let frames = files().iter().filter(|(name, _)| sealed(name));
-            let line = files()[MANIFEST].split(|&byte| byte == b'\n').next().unwrap();
-            Self {
-                frames: frames.map(|(name, bytes)| (name.clone(), Frame::open(bytes))).collect(),
-                manifest: serde_json::from_slice(line).unwrap(),
-                numbers: Vec::new(),
-            }
-        })
+        GOLDEN.get_or_init(|| Self::of(files()))
+    }
+
+    /// The golden generation with a word index and filter columns.
+    pub(crate) fn searched() -> &'static Self {
+        static GOLDEN: OnceLock<Forged> = OnceLock::new();
+        GOLDEN.get_or_init(|| Self::of(&read_golden(&format!("v{FORMAT_VERSION}-searched"))))
+    }
+
+    fn of(files: &Files) -> Self {
+        let sealed = |name: &str| !name.ends_with(".csv") && name != MANIFEST;
+        let frames = files.iter().filter(|(name, _)| sealed(name));
+        let line = files[MANIFEST].split(|&byte| byte == b'\n').next().unwrap();
+        Self {
+            frames: frames.map(|(name, bytes)| (name.clone(), Frame::open(bytes))).collect(),
+            manifest: serde_json::from_slice(line).unwrap(),
+            anomalies: files["anomalies.csv"].clone(),
+            numbers: Vec::new(),
+        }
+    }
+
+    /// The frame of the file of this name.
+    pub(crate) fn named(&mut self, name: &str) -> &mut Frame {
+        &mut self.frames.iter_mut().find(|(other, _)| other == name).unwrap().1
     }
 
     fn frame(&mut self, file: u8) -> &mut Frame {
@@ -241,7 +265,7 @@ impl Forged {
             Edit::Near { file, which, by } => self.set(file, which, |value| value.wrapping_add_signed(by.into())),
             Edit::Rows { file, to } => {
                 let name = self.frames[usize::from(file) % self.frames.len()].0.clone();
-                let Some((shard, _)) = name.rsplit_once('.').filter(|_| name != "words.dict") else { return };
+                let Some((shard, _)) = name.rsplit_once('.').filter(|(shard, _)| *shard != "words") else { return };
                 let both = self.frames.iter_mut().filter(|(name, _)| name.starts_with(shard));
                 both.for_each(|(_, frame)| frame.parameters[0] = to);
             }
@@ -260,13 +284,13 @@ impl Forged {
     fn set(&mut self, file: u8, which: u8, to: impl FnOnce(u64) -> u64) {
         let frame = self.frame(file);
         let which = usize::from(which) % PARAMETERS;
-        if !(frame.has_fst() && (which == FST_AT || which == FST_BYTES)) {
+        if !frame.fsts().iter().any(|&fst| which == fst || which == fst + 1) {
             frame.parameters[which] = to(frame.parameters[which]);
         }
     }
 
     /// Writes all files: every frame sealed, the manifest of their lengths, seals and numbers of rows, but for the numbers that were set.
-    fn write(mut self, folder: &Path) {
+    pub(crate) fn write(mut self, folder: &Path) {
         let mut rows = BTreeMap::new();
         let mut entries = BTreeMap::new();
         for (name, frame) in &self.frames {
@@ -278,7 +302,7 @@ impl Forged {
             fs::write(folder.join(name), &bytes).unwrap();
             entries.insert(name.clone(), (bytes.len(), seal));
         }
-        fs::write(folder.join("anomalies.csv"), &files()["anomalies.csv"]).unwrap();
+        fs::write(folder.join("anomalies.csv"), &self.anomalies).unwrap();
         enter(&mut self.manifest, &entries);
         self.manifest["cpf_rows"] = rows["cpf"].into();
         self.manifest["name_rows"] = rows["name"].into();
@@ -345,10 +369,19 @@ impl Questions {
 
 /// Edits of a good generation's bytes, sealed again; then every kind of question.
 pub fn damaged_generation(data: &[u8]) {
+    damaged(data, Forged::golden(), |_| ());
+}
+
+/// The same with a generation that has a word index and filter columns, and what these are asked.
+pub fn damaged_search(data: &[u8]) {
+    damaged(data, Forged::searched(), crate::search::ask);
+}
+
+fn damaged(data: &[u8], golden: &Forged, ask: impl Fn(&Generation)) {
     thread_local!(static FOLDER: TempDir = scratch::folder());
     let mut u = Unstructured::new(data);
     let Ok(edits) = Vec::<Edit>::arbitrary(&mut u) else { return };
-    let mut forged = Forged::golden().clone();
+    let mut forged = golden.clone();
     edits.iter().for_each(|edit| forged.edit(edit));
     FOLDER.with(|folder| {
         forged.write(folder.path());
@@ -356,6 +389,7 @@ pub fn damaged_generation(data: &[u8]) {
         let mut questions = questions();
         questions.names.push(normalize(&String::from_utf8_lossy(u.take_rest())).into_owned() + "A");
         questions.ask(&generation);
+        ask(&generation);
         let _ = verify(&generation);
     });
 }

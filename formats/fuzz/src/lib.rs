@@ -14,15 +14,17 @@ mod request;
 mod forge;
 mod index;
 mod scratch;
+mod search;
 mod source;
 mod table;
 
 pub use cursor::cursor;
-pub use forge::{damaged_generation, manifest};
+pub use forge::{damaged_generation, damaged_search, manifest};
 pub use index::{cpf_reader, name_reader, rowids, words};
 pub use record::{cpf, name};
 pub use reply::{client_reply, reply};
 pub use request::request;
+pub use search::{word_index, word_lists};
 pub use source::source;
 pub use table::{pages_of, table_pages, table_rows};
 
@@ -30,7 +32,7 @@ pub use table::{pages_of, table_pages, table_rows};
 pub type Body = fn(&[u8]);
 
 /// Every target by its name, in the order in which `make fuzz` runs them.
-pub const TARGETS: [(&str, Body); 15] = [
+pub const TARGETS: [(&str, Body); 18] = [
     ("request", request),
     ("reply", reply),
     ("client_reply", client_reply),
@@ -42,7 +44,10 @@ pub const TARGETS: [(&str, Body); 15] = [
     ("name_reader", name_reader),
     ("rowids", rowids),
     ("words", words),
+    ("word_index", word_index),
+    ("word_lists", word_lists),
     ("damaged_generation", damaged_generation),
+    ("damaged_search", damaged_search),
     ("source", source),
     ("table_rows", table_rows),
     ("table_pages", table_pages),

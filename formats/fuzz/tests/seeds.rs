@@ -1,4 +1,4 @@
-//! The seeds of the targets over tables: made here, so that nobody wonders what their bytes are.
+//! The seeds of the targets over tables and over words: made here, so that nobody wonders what their bytes are.
 
 use std::fs;
 use std::path::Path;
@@ -22,6 +22,18 @@ const LONG: &str = "insert into t(rowid, c0, c1, c2) values (1, zeroblob(471), 1
 /// Rows of before a column, and of after.
 const ADDED: &str =
     "insert into t(rowid, c0, c1, c2) values (1, 1, 1, 1); alter table t add a; insert into t values (2, 2, 2, 2)";
+
+/// Beginnings of lists in the golden word index: of one block and ranks behind it, of three blocks, two of them neighbours.
+const LISTS: [usize; 2] = [4374, 691];
+
+/// Lists as they were written, and any bytes.
+fn lists() -> impl Iterator<Item = (String, Vec<u8>)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../index/tests/golden/v1-searched/g000001/words.index");
+    let golden = fs::read(path).unwrap();
+    let of = move |at: usize| [&[0, 0], &golden[at..at + 400]].concat();
+    let lists = LISTS.into_iter().map(of).chain((0..4).map(|at| noise(90 + at, 300)));
+    lists.enumerate().map(|(at, bytes)| (format!("word_lists/seed-{at:02}"), bytes))
+}
 
 /// Numbers that look random and are the same everywhere.
 fn noise(seed: u64, bytes: usize) -> Vec<u8> {
@@ -52,7 +64,9 @@ fn the_seeds_are_what_is_made_here() {
     let pages =
         pages.iter().enumerate().map(|(at, &(kind, sql))| (format!("table_pages/seed-{at:02}"), pages_of(kind, sql)));
     let rows = (0..12_u64).map(|at| (format!("table_rows/seed-{at:02}"), noise(at, 40 << (at / 2))));
-    for (name, made) in pages.chain(rows) {
+    let words = (0..10_u64).map(|at| (format!("word_index/seed-{at:02}"), noise(50 + at, 40 << (at / 2))));
+    let damaged = (0..12_u64).map(|at| (format!("damaged_search/seed-{at:02}"), noise(70 + at, 30 << (at / 3))));
+    for (name, made) in pages.chain(rows).chain(words).chain(damaged).chain(lists()) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(&name);
         if std::env::var_os(WRITE).is_some() {
             fs::create_dir_all(path.parent().unwrap()).unwrap();

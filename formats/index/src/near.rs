@@ -38,7 +38,7 @@ impl Near {
         let builder = usize::from(edits_max).checked_sub(1).and_then(|at| BUILDERS.get(at));
         let automaton = builder.map(|builder| {
             let builder = builder.get_or_init(|| LevenshteinAutomatonBuilder::new(edits_max, true));
-            NearAutomaton { whole: builder.build_dfa(word), is_prefix }
+            NearAutomaton::new(word, builder, is_prefix)
         });
         Self { word: word.into(), is_prefix, automaton }
     }
@@ -74,9 +74,16 @@ impl Near {
 }
 
 /// Walks a word's bytes; of a prefix it remembers the smallest distance on the way.
+///
+/// The tables are made of letters by their number in the word that is asked for, and not of the letters: a table has a kilobyte for each of its states, and
+/// of 64 letters of three bytes each, all different, it would have forty thousand of them.
 pub(crate) struct NearAutomaton {
     whole: DFA,
     is_prefix: bool,
+    /// The number of each letter below 128, as the letter that stands for it in `whole`.
+    ascii: [char; 128],
+    /// The same of all other letters of the word, in their order.
+    others: Vec<(char, char)>,
 }
 
 /// Where a walk stands.
@@ -85,12 +92,34 @@ pub(crate) struct NearState {
     whole: u32,
     /// Of a prefix: the smallest distance so far.
     least: Option<u8>,
+    /// Bytes that the letter at hand still lacks, and the bits of those before.
+    lacking: u8,
+    bits: u32,
 }
 
+/// Stands in `whole` for every letter that the word has not.
+const STRANGE: char = '\0';
+
 impl NearAutomaton {
+    fn new(word: &str, builder: &LevenshteinAutomatonBuilder, is_prefix: bool) -> Self {
+        let mut letters: Vec<char> = word.chars().collect();
+        letters.sort_unstable();
+        letters.dedup();
+        // Up to 127 different letters take one byte each.
+        let numbers = ('\u{1}'..=char::MAX).take(letters.len());
+        let numbered: Vec<(char, char)> = letters.into_iter().zip(numbers).collect();
+        let (few, others) = numbered.split_at(numbered.partition_point(|(letter, _)| letter.is_ascii()));
+        let mut ascii = [STRANGE; 128];
+        few.iter().for_each(|&(letter, number)| ascii[letter as usize] = number);
+        let mut automaton = Self { whole: builder.build_dfa(""), is_prefix, ascii, others: others.to_vec() };
+        let coded: String = word.chars().map(|letter| automaton.number(letter)).collect();
+        automaton.whole = builder.build_dfa(&coded);
+        automaton
+    }
+
     /// The distance of the word that leads to this state.
     pub(crate) fn distance(&self, state: NearState) -> Option<u8> {
-        if self.is_prefix { state.least } else { self.here(state.whole) }
+        if self.is_prefix { state.least } else { self.here(state.whole).filter(|_| state.lacking == 0) }
     }
 
     fn here(&self, state: u32) -> Option<u8> {
@@ -100,15 +129,31 @@ impl NearAutomaton {
         }
     }
 
-    fn reached(&self, whole: u32, before: Option<u8>) -> NearState {
-        if !self.is_prefix {
-            return NearState { whole, least: None };
+    fn number(&self, letter: char) -> char {
+        if let Some(&number) = self.ascii.get(letter as usize) {
+            return number;
         }
-        let least = match (self.here(whole), before) {
+        let found = self.others.binary_search_by_key(&letter, |&(other, _)| other);
+        found.ok().and_then(|at| self.others.get(at)).map_or(STRANGE, |&(_, number)| number)
+    }
+
+    /// Where a whole letter leads.
+    fn step(&self, state: &NearState, letter: char) -> NearState {
+        let (mut whole, number) = (state.whole, self.number(letter));
+        if number.is_ascii() {
+            whole = self.whole.transition(whole, number as u8);
+        } else {
+            number.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| whole = self.whole.transition(whole, byte));
+        }
+        self.reached(whole, state.least)
+    }
+
+    fn reached(&self, whole: u32, before: Option<u8>) -> NearState {
+        let least = match (self.here(whole).filter(|_| self.is_prefix), before) {
             (Some(here), Some(before)) => Some(here.min(before)),
             (here, before) => here.or(before),
         };
-        NearState { whole, least }
+        NearState { whole, least, lacking: 0, bits: 0 }
     }
 }
 
@@ -131,8 +176,21 @@ impl Automaton for &NearAutomaton {
         state.least.is_some()
     }
 
+    /// Words are UTF-8; other bytes come to some letter or other, and do no harm.
     fn accept(&self, state: &NearState, byte: u8) -> NearState {
-        self.reached(self.whole.transition(state.whole, byte), state.least)
+        if state.lacking == 0 {
+            if byte.is_ascii() {
+                return self.step(state, char::from(byte));
+            }
+            let further = byte.leading_ones().clamp(2, 4) as u8 - 1;
+            let bits = u32::from(byte) & (0x3f >> further);
+            return NearState { lacking: further, bits, ..*state };
+        }
+        let (lacking, bits) = (state.lacking - 1, state.bits << 6 | u32::from(byte & 0x3f));
+        if lacking > 0 {
+            return NearState { lacking, bits, ..*state };
+        }
+        self.step(state, char::from_u32(bits).unwrap_or(char::REPLACEMENT_CHARACTER))
     }
 }
 
@@ -268,5 +326,25 @@ pub(crate) mod tests {
         assert_eq!(distance("ABAA", "BABB", 2, true), Some(2), "BAB is two edits away");
         assert_eq!(Near::new("ABAA", 2, true).distance("BABB"), Some(2));
         assert!(matches!(crates.eval("BABB"), Distance::AtLeast(_)));
+    }
+
+    /// The longest words that are asked for, of letters of any length: their tables are no larger than those of plain letters.
+    #[test]
+    fn tables_do_not_grow_with_the_bytes_of_letters() {
+        let word = |base: u32| -> String { (0..64).filter_map(|i| char::from_u32(base + i)).collect() };
+        let states = |word: &str| Near::new(word, 2, true).automaton.unwrap().whole.num_states();
+        let plain = states(&word(48));
+        for base in [0x4e00, 0x2_0000] {
+            let word = word(base);
+            assert_eq!(word.chars().count(), 64);
+            assert_eq!(states(&word), plain);
+            check(&word, &word.chars().skip(2).collect::<String>());
+            check(&word, &word.chars().skip(3).collect::<String>());
+        }
+        // More letters than numbers of one byte.
+        let all: String = ('\u{100}'..'\u{1c0}').collect();
+        check(&all, &all);
+        let swapped: Vec<char> = all.chars().rev().take(2).chain(all.chars().skip(2)).collect();
+        check(&all, &swapped.into_iter().collect::<String>());
     }
 }

@@ -97,7 +97,7 @@ impl WordIndexWriter {
         let words = self.words.into_inner().map_err(|_| out_of_order())?;
         self.file.write(&words)?;
         let spelled_at = self.file.position();
-        let spelled = spelled_fst(&words)?;
+        let spelled = spelled_fst(&words, SPELLED_BYTES_MAX)?;
         self.file.write(&spelled)?;
         let mut parameters = [0; PARAMETERS];
         parameters[..8].copy_from_slice(&[
@@ -128,13 +128,14 @@ fn out_of_order() -> IndexError {
     IndexError::Order { shard: 0 }
 }
 
-/// The second `fst`: spelling class, separator and word, to what `words` has for the word.
-fn spelled_fst(words: &[u8]) -> Result<Vec<u8>> {
+/// The second `fst`: spelling class, separator and word, to what `words` has for the word. Its keys are sorted in `bytes_max` of memory: where that is
+/// less than all take, the smallest are taken first, and the words gone through again for those above.
+fn spelled_fst(words: &[u8], bytes_max: usize) -> Result<Vec<u8>> {
     let words = Fst::new(words).map_err(|_| out_of_order())?;
     let mut spelled = Builder::memory();
     let mut above: Option<Vec<u8>> = None;
     loop {
-        let mut keys = SmallestKeys::new(SPELLED_BYTES_MAX);
+        let mut keys = SmallestKeys::new(bytes_max);
         let mut stream = words.stream();
         while let Some((word, list)) = stream.next() {
             // Every word was a text when it came.
@@ -295,5 +296,30 @@ impl ListWriter {
         }
         (self.next, self.last) = (0, BEFORE_ALL);
         (count > 0).then_some(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_are_sorted_in_any_memory() {
+        let words: std::collections::BTreeSet<_> = (0..300_u32)
+            .map(|i| {
+                let letter =
+                    |at: u32| char::from(b"AEIHYWPTSZCKQLL"[(i.wrapping_mul(2_654_435_761) >> (4 * at)) as usize % 15]);
+                format!("{}{}", (0..1 + i % 7).map(letter).collect::<String>(), i % 3)
+            })
+            .collect();
+        let mut builder = Builder::memory();
+        words.iter().zip(64..).for_each(|(word, list)| builder.insert(word, list).unwrap());
+        let fst = builder.into_inner().unwrap();
+        let whole = spelled_fst(&fst, usize::MAX).unwrap();
+        assert_eq!(Fst::new(&whole).unwrap().len(), words.len());
+        for bytes_max in [1, 1000, 5000] {
+            // One by one takes as many turns as there are words.
+            assert!(spelled_fst(&fst, bytes_max).unwrap() == whole, "{bytes_max} bytes");
+        }
     }
 }

@@ -31,6 +31,9 @@ const GAP_BYTES_MAX: u64 = 5;
 /// Bits of a gap up to which 128 of them cannot come to more than all ranks: where the last rank is right, so is their order.
 const ORDERED_BITS_MAX: u8 = 25;
 
+/// Ranks of a block that are looked at one by one before it is halved: what is sought is near more often than not.
+const NEAR_POSTINGS: usize = 8;
+
 const _: () = assert!(BLOCK_POSTINGS == 128 && (BLOCK_POSTINGS as u64) << ORDERED_BITS_MAX <= 1 << u32::BITS);
 
 /// The lists of a word index.
@@ -225,17 +228,10 @@ impl PostingCursor<'_> {
             return Ok(Some(span.first));
         }
         let Some(ranks) = self.ranks.as_ref().filter(|_| span.bits > 0) else { return Ok(Some(rank)) };
-        while self.at < BLOCK_POSTINGS {
-            // Near the last one most of the time.
-            if ranks[self.at] >= rank {
-                return Ok(Some(ranks[self.at]));
-            }
-            self.at += 1;
-            if self.at % 8 == 0 {
-                self.at += ranks[self.at..].partition_point(|&other| other < rank);
-            }
-        }
-        Err(self.list.unreadable())
+        let ahead = &ranks[self.at..];
+        let near = ahead.iter().take(NEAR_POSTINGS).position(|&other| other >= rank);
+        self.at += near.unwrap_or_else(|| ahead.partition_point(|&other| other < rank));
+        ranks.get(self.at).map(|&found| Some(found)).ok_or_else(|| self.list.unreadable())
     }
 
     /// Sets bit `r - window.start` of `bits` for each rank `r` of the list in `window`; bits beyond the end of `bits` are not set. Windows must not

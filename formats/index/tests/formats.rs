@@ -133,7 +133,9 @@ fn filter_value(rank: usize) -> FilterValue {
 fn write_word_index(folder: &Path, names: &[(String, i64)]) -> FileEntry {
     let mut lists: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
     for (rank, (name, _)) in (0..).zip(names) {
-        words(name).for_each(|word| drop(lists.entry(word).or_default().insert(rank)));
+        for word in words(name) {
+            lists.entry(word).or_default().insert(rank);
+        }
     }
     let mut writer = WordIndexWriter::create_with(&RealFiles, folder).unwrap();
     for (word, ranks) in lists {

@@ -8,7 +8,8 @@ use std::sync::LazyLock;
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 
-/// Names normalised by another version may not be compared: an index says with which one it was built.
+/// Names normalised by another version may not be compared: an index says with which one it was built. It counts the rules of
+/// [`spelling_key`](crate::spelling_key) too, since an index keeps their keys.
 pub const NORMALIZATION_VERSION: u32 = 1;
 
 /// A question in which no letter and no number is left after normalisation.

@@ -117,6 +117,7 @@ fn checksum(bytes: &[u8]) -> [u8; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::{Operation, decode};
     use proptest::prelude::*;
 
     fn any_search() -> impl Strategy<Value = Option<SearchPlace>> {
@@ -138,6 +139,17 @@ mod tests {
             Cursor { search, ..cursor }.encode(),
             "AgEAAAAAAAAAAgAAAAAAAAADAAAAAAAAAAQBBQAAAAAAAAAGAAAAAAAAAM9d7l0"
         );
+    }
+
+    /// A `next` of a server of before searches, from the page's transcript of then.
+    #[test]
+    fn a_cursor_of_before() {
+        let text = "AVpjmCiz8m8bGe8xtcUGQPYCAAAAAAAAAH9dr9w";
+        let cursor = Cursor::decode(text).unwrap();
+        assert_eq!((cursor.position, cursor.search, cursor.encode()), (2, None, text.to_owned()));
+        let line = format!(r#"{{"nome":"maria da sil","limit":2,"cursor":"{text}"}}"#);
+        let Ok(Operation::Lookup(lookup)) = decode(line.as_bytes()).operation else { panic!("a lookup") };
+        assert_eq!((lookup.cursor, lookup.fingerprint()), (Some(cursor), cursor.question));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 pub mod limits;
 
+mod agreement;
 mod code;
 mod cursor;
 mod json;
@@ -15,12 +16,12 @@ mod request;
 pub mod client;
 pub mod stats;
 
+pub use agreement::{Agreement, NameAgreement, write_agreement};
 pub use code::{Code, Fault};
 pub use cursor::{Cursor, CursorError, SearchPlace, Total};
 pub use lookup::{Filter, Key, Last, Lookup, Match, Spelling, Test};
 pub use reply::{
-    Agreement, Ending, Greeting, NameAgreement, RowWriter, RowsWriter, write_agreement, write_batch, write_fault,
-    write_greeting, write_pong, write_stats,
+    Ending, Greeting, RowWriter, RowsWriter, write_batch, write_fault, write_greeting, write_pong, write_stats,
 };
 pub use request::{Claim, Id, Item, Operation, Request, decode};
 

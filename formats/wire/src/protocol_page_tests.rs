@@ -1,9 +1,9 @@
 //! `docs/protocol.md` against the code: every code and every limit stands on the page, and no other; its tables of edits, days and spelling keys
-//! are what the code does, and its questions are understood.
+//! are what the code does, its examples what its definitions come to, and its questions are understood.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use balcao_record::{BirthDay, edits_max, spelling_key};
+use balcao_record::{BirthDay, edits_max, normalize, spelling_key, words};
 
 use crate::client::{Hello, Limits};
 use crate::limits::{
@@ -125,6 +125,72 @@ fn the_spelling_keys_are_those_of_the_page() {
     assert!(examples.len() > 30, "{examples:?}");
     for (word, key) in examples {
         assert_eq!(spelling_key(&word), key, "{word}");
+    }
+}
+
+/// The page's D(m, n).
+fn distance(one: &str, other: &str) -> usize {
+    let (q, w): (Vec<_>, Vec<_>) = (one.chars().collect(), other.chars().collect());
+    let mut d = vec![vec![0; w.len() + 1]; q.len() + 1];
+    for i in 0..=q.len() {
+        for j in 0..=w.len() {
+            if i == 0 || j == 0 {
+                d[i][j] = i + j;
+                continue;
+            }
+            let replaced = d[i - 1][j - 1] + usize::from(q[i - 1] != w[j - 1]);
+            d[i][j] = replaced.min(d[i - 1][j] + 1).min(d[i][j - 1] + 1);
+            if i >= 2 && j >= 2 && q[i - 1] == w[j - 2] && q[i - 2] == w[j - 1] {
+                d[i][j] = d[i][j].min(d[i - 2][j - 2] + 1);
+            }
+        }
+    }
+    d[q.len()][w.len()]
+}
+
+/// The page's examples of distances and levels are what its own definitions come to.
+#[test]
+fn the_levels_are_those_of_the_page() {
+    assert!(section("### Fuzzy").contains("So d(`CA`, `ABC`) is 3."));
+    assert_eq!(distance("CA", "ABC"), 3);
+    let examples: Vec<_> = rows("### Fuzzy").into_iter().filter(|row| row.len() == 3).collect();
+    assert_eq!(examples.len(), 5);
+    let (mut sums, mut order) = (Vec::new(), Vec::new());
+    for example in &examples {
+        let name = name(&example[0]).unwrap();
+        let found: Option<Vec<(usize, bool)>> = ["TIAGO", "SOUZA"]
+            .into_iter()
+            .map(|q| {
+                let near = |w: &str| if spelling_key(q) == spelling_key(w) { 0 } else { distance(q, w) };
+                let least = words(name).map(near).min().unwrap();
+                (least <= usize::from(edits_max(q))).then(|| (least, words(name).any(|w| w == q)))
+            })
+            .collect();
+        let level = found.map(|found| {
+            let sum: usize = found.iter().map(|(distance, _)| distance).sum();
+            sums.push(sum);
+            if found.iter().all(|(_, exact)| *exact) { 0 } else { sum + 1 }
+        });
+        assert_eq!(level.map_or("not found".to_owned(), |level| level.to_string()), example[2], "{name}");
+        order.extend(level);
+    }
+    assert!(order.is_sorted());
+    assert!(section("### Fuzzy").contains(&format!("`distances` is `{}`", serde_json::json!(sums))));
+}
+
+#[test]
+fn the_words_are_those_of_the_page() {
+    let examples: Vec<_> = rows("### Words").into_iter().filter(|row| row.len() == 4).collect();
+    assert_eq!(examples.len(), 3);
+    for example in examples {
+        let question = normalize(name(&example[0]).unwrap()).into_owned();
+        let (first, last) = question.rsplit_once(' ').unwrap();
+        let has = |name: &str| {
+            let is_last = |w: &str| if example[1] == "`whole`" { w == last } else { w.starts_with(last) };
+            words(first).all(|q| words(name).any(|w| w == q)) && words(name).any(is_last)
+        };
+        assert!(example[2].split(", ").all(|found| has(name(found).unwrap())), "{example:?}");
+        assert!(!example[3].split(", ").any(|missed| has(name(missed).unwrap())), "{example:?}");
     }
 }
 

@@ -48,58 +48,6 @@ pub struct Ending<'a> {
     pub bounded: bool,
 }
 
-/// The answer to `verify`. What was not asked is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Agreement {
-    /// Whether there is a row with the CPF.
-    pub cpf: bool,
-    /// How far its name agrees.
-    pub name: Option<NameAgreement>,
-    /// Whether its birth day agrees.
-    pub birth: Option<bool>,
-    /// Whether the check digits of the CPF do not hold.
-    pub check_digits_warning: bool,
-}
-
-/// How far two names agree, from the least to the most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum NameAgreement {
-    /// Not at all.
-    No,
-    /// As `fuzzy` finds, all words whole.
-    Fuzzy,
-    /// As `words` finds, all words whole.
-    Words,
-    /// The normalised names are equal.
-    Exact,
-}
-
-impl NameAgreement {
-    /// The text on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::No => "no",
-            Self::Fuzzy => "fuzzy",
-            Self::Words => "words",
-            Self::Exact => "exact",
-        }
-    }
-}
-
-/// Writes the answer to `verify`.
-pub fn write_agreement(out: &mut Vec<u8>, id: &Id, agreement: &Agreement) {
-    open_ok(out, id);
-    print(out, format_args!(",\"cpf\":{}", agreement.cpf));
-    if let Some(name) = agreement.name {
-        print(out, format_args!(",\"nome\":\"{}\"", name.as_str()));
-    }
-    if let Some(birth) = agreement.birth {
-        print(out, format_args!(",\"nasc\":{birth}"));
-    }
-    close(out, agreement.check_digits_warning);
-}
-
 /// Writes the answer to `ping`.
 pub fn write_pong(out: &mut Vec<u8>, id: &Id) {
     open_ok(out, id);
@@ -318,13 +266,13 @@ fn open(out: &mut Vec<u8>, id: &Id) {
     }
 }
 
-fn open_ok(out: &mut Vec<u8>, id: &Id) {
+pub(crate) fn open_ok(out: &mut Vec<u8>, id: &Id) {
     open(out, id);
     out.extend_from_slice(b"\"status\":\"ok\"");
 }
 
 /// Closes an answer to a question by CPF.
-fn close(out: &mut Vec<u8>, check_digits_warning: bool) {
+pub(crate) fn close(out: &mut Vec<u8>, check_digits_warning: bool) {
     if check_digits_warning {
         out.extend_from_slice(b",\"warning\":\"check_digits\"");
     }
@@ -357,7 +305,7 @@ fn number(out: &mut Vec<u8>, value: impl serde::Serialize) {
     let _ = serde_json::to_writer(out, &value);
 }
 
-fn print(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
+pub(crate) fn print(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
     // Writing to memory cannot fail.
     let _ = out.write_fmt(arguments);
 }
@@ -481,20 +429,5 @@ mod tests {
             |out| RowsWriter::begin(out, &Id::Absent).finish_search(&ending),
             r#"{"status":"ok","rows":[],"total":0,"next":null,"distances":[],"warning":"check_digits"}"#,
         );
-    }
-
-    #[test]
-    fn agreements() {
-        let none = Agreement { cpf: false, name: None, birth: None, check_digits_warning: false };
-        check(|out| write_agreement(out, &Id::Absent, &none), r#"{"status":"ok","cpf":false}"#);
-        let all =
-            Agreement { cpf: true, name: Some(NameAgreement::Words), birth: Some(false), check_digits_warning: true };
-        check(
-            |out| write_agreement(out, &Id::Integer(7), &all),
-            r#"{"id":7,"status":"ok","cpf":true,"nome":"words","nasc":false,"warning":"check_digits"}"#,
-        );
-        let grades = [NameAgreement::No, NameAgreement::Fuzzy, NameAgreement::Words, NameAgreement::Exact];
-        assert!(grades.is_sorted());
-        assert_eq!(grades.map(NameAgreement::as_str), ["no", "fuzzy", "words", "exact"]);
     }
 }

@@ -127,11 +127,10 @@ pub(crate) const SWEEP_EVERY: Duration = Duration::from_millis(250);
 /// From the signal to the end of the process, what is in hand answered or not. The contract says five seconds.
 pub(crate) const STOP_WITHIN: Duration = Duration::from_millis(4500);
 
-/// Of the threads that answer long questions; all others have 0. Fourteen steps are about a twentieth of the weight.
-pub(crate) const LONG_NICENESS: i32 = 14;
-
-/// Of the threads that search.
-pub(crate) const SEARCH_NICENESS: i32 = 19;
+/// Of the threads that answer long questions, and of those that search; all others have 0. Fourteen steps are about a twentieth of the weight: so
+/// much of their cores CPFs lose at most. Nineteen would leave them a third of that, and one search behind those of sixteen greedy clients would not come to
+/// its turn within its two seconds.
+pub(crate) const DEAR_NICENESS: i32 = 14;
 
 /// Bytes of one block of memory from which on it is asked of the system and given back to it at once: most replies of dear questions. The
 /// allocator would raise its own bound with the first of them that is freed, and keep the following ones.

@@ -15,9 +15,7 @@ use balcao_wire::{Code, Fault, Operation, Request, write_fault};
 use crate::budget::{Budget, Charge};
 use crate::conversation::Ticket;
 use crate::desk::guarded;
-use crate::limits::{
-    LONG_NICENESS, QUEUE_MAX, QUEUE_SHARE_MAX, RETRY_AFTER_MS, SEARCH_NICENESS, SEARCH_SHARE_MAX, WAITING_THREADS_MIN,
-};
+use crate::limits::{DEAR_NICENESS, QUEUE_MAX, QUEUE_SHARE_MAX, RETRY_AFTER_MS, SEARCH_SHARE_MAX, WAITING_THREADS_MIN};
 use crate::mailbox::{Mailbox, Posted};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
@@ -84,8 +82,7 @@ impl Lane {
     fn niceness(self) -> i32 {
         match self {
             Self::Single | Self::Short => 0,
-            Self::Long => LONG_NICENESS,
-            Self::Search => SEARCH_NICENESS,
+            Self::Long | Self::Search => DEAR_NICENESS,
         }
     }
 }

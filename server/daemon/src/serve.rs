@@ -13,7 +13,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::config::Config;
-use crate::limits::{DESCRIPTORS_RESERVED, LONG_NICENESS, STACK_WORDS, STACKS_KEPT, STOP_WITHIN};
+use crate::limits::{DEAR_NICENESS, DESCRIPTORS_RESERVED, STACK_WORDS, STACKS_KEPT, STOP_WITHIN};
 use crate::listen::{self, Listener};
 use crate::queries::{Means, Queries};
 use crate::reload::Reload;
@@ -130,7 +130,7 @@ pub(crate) fn start_house(snapshot: Snapshot, rules: &Rules) -> Result<Arc<House
     memory::give_large_blocks_back();
     // Nothing may ask rayon for anything before: the first question would make a pool of its own.
     let pool = rayon::ThreadPoolBuilder::new().thread_name(|number| format!("batch-{number}"));
-    let pool = pool.start_handler(|_| threads::let_others_first(LONG_NICENESS));
+    let pool = pool.start_handler(|_| threads::let_others_first(DEAR_NICENESS));
     // Only a second server in one process, in a test, finds a pool already there.
     let _ = pool.build_global();
     let queries = Queries::start(workers, &means.metrics).context("cannot start the query threads")?;

@@ -8,9 +8,13 @@ use super::goals::Reached;
 use super::ground::Ground;
 use super::plots::Plot;
 
+mod all_answers;
+mod batch;
+mod beside_fuzzy;
 mod build;
 mod cold;
 mod engine;
+mod fuzzy;
 mod held;
 mod loads;
 mod memory;
@@ -19,6 +23,9 @@ mod redis;
 mod scale;
 mod sql;
 mod start;
+mod typed;
+mod word_index;
+mod words;
 
 /// A figure, or a group of them that are measured together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -47,6 +54,18 @@ pub enum Figure {
     Held,
     /// Cheap lookups while others ask for what is not in memory.
     Cold,
+    /// Words of names beside SQLite's FTS5.
+    Words,
+    /// Mistyped names beside PostgreSQL's `pg_trgm`.
+    Fuzzy,
+    /// What the word index and the filter columns cost.
+    WordIndex,
+    /// A file of questions beside a Python loop.
+    Batch,
+    /// Every answer to a common name.
+    AllAnswers,
+    /// CPF lookups while others ask for mistyped names.
+    BesideFuzzy,
     /// Ours on registries of several sizes.
     Scale,
 }
@@ -67,19 +86,25 @@ pub(crate) struct Report {
 
 impl Figure {
     /// What `make bench` measures, in this order: figures with the same peer stand together.
-    pub(crate) const BENCH: [Self; 12] = [
+    pub(crate) const BENCH: [Self; 18] = [
         Self::Build,
         Self::Redis,
         Self::Rate,
         Self::Pipeline,
         Self::Postgres,
         Self::Prefix,
+        Self::Fuzzy,
         Self::Python,
         Self::Engine,
         Self::Start,
         Self::Memory,
         Self::Held,
         Self::Cold,
+        Self::Words,
+        Self::WordIndex,
+        Self::Batch,
+        Self::AllAnswers,
+        Self::BesideFuzzy,
     ];
 
     pub(crate) fn measure(self, ground: &mut Ground<'_>) -> anyhow::Result<Report> {
@@ -96,6 +121,12 @@ impl Figure {
             Self::Memory => memory::measure(ground),
             Self::Held => held::measure(ground),
             Self::Cold => cold::measure(ground),
+            Self::Words => words::measure(ground),
+            Self::Fuzzy => fuzzy::measure(ground),
+            Self::WordIndex => word_index::measure(ground),
+            Self::Batch => batch::measure(ground),
+            Self::AllAnswers => all_answers::measure(ground),
+            Self::BesideFuzzy => beside_fuzzy::measure(ground),
             Self::Scale => scale::measure(ground),
         }
     }
@@ -105,7 +136,7 @@ impl Figure {
     }
 
     pub(crate) fn needs_postgres(self) -> bool {
-        matches!(self, Self::Postgres | Self::Prefix)
+        matches!(self, Self::Postgres | Self::Prefix | Self::Fuzzy)
     }
 }
 

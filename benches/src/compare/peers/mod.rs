@@ -10,6 +10,7 @@ use anyhow::{Context as _, ensure};
 
 use crate::processes::Guard;
 
+pub(crate) mod fts5;
 pub(crate) mod postgres;
 pub(crate) mod python;
 pub(crate) mod redis;

@@ -7,13 +7,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use rusqlite::types::ValueRef;
 use rustix::process::{Signal, getuid};
 
 use super::{free_address, program, wait_until};
-use crate::measure::machine;
+use crate::measure::{machine, seconds};
 use crate::processes::{self, Guard};
 use crate::scratch::{Passage, Scratch};
 use crate::table::{Registry, quoted};
@@ -119,6 +120,24 @@ impl Postgres {
         self.sql(&format!("ALTER ROLE {USER_PLANNING} SET plan_cache_mode = force_custom_plan"))?;
         self.sql(&format!("GRANT SELECT ON cpf TO {USER_PLANNING}"))?;
         self.sql("CHECKPOINT").map(drop)
+    }
+
+    /// Makes the index on the trigrams of the names where it is not there yet, and reads it into the buffers; its bytes, and the seconds that it took
+    /// if it was made now.
+    pub(crate) fn trigrams(&self) -> anyhow::Result<(u64, Option<f64>)> {
+        let is_there = self.sql("SELECT count(*) FROM pg_class WHERE relname = 'by_trigram'")?.trim() == "1";
+        let mut took = None;
+        if !is_there {
+            self.sql("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+                .context("PostgreSQL has no pg_trgm: it comes with Debian's postgresql-15")?;
+            let began = Instant::now();
+            self.sql("CREATE INDEX by_trigram ON cpf USING gin (nome gin_trgm_ops)")?;
+            took = Some(seconds(began.elapsed()));
+            self.sql("CHECKPOINT")?;
+        }
+        self.sql("SELECT pg_prewarm('by_trigram')")?;
+        let bytes = self.sql("SELECT pg_relation_size('by_trigram')")?;
+        Ok((bytes.trim().parse().context("PostgreSQL told no size")?, took))
     }
 
     /// What `pgbench` tells as transactions a second, one prepared point select each, over these CPFs.

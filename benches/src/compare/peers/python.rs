@@ -9,7 +9,6 @@ use std::process::{ChildStdout, Command, Stdio};
 
 use anyhow::Context as _;
 
-use super::program;
 use crate::processes::{self, Guard};
 
 /// The whole server.
@@ -29,7 +28,7 @@ pub(crate) struct Python {
 impl Python {
     /// Starts one over the table `cpf` of `db`, which has an index on the column `cpf`.
     pub(crate) fn start(db: &Path) -> anyhow::Result<Self> {
-        let mut command = Command::new(program(&PROGRAMS)?);
+        let mut command = program()?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).arg("-c").arg(SERVER).arg(db);
         let mut guard = Guard::spawn(command)?;
         let mut stdout = BufReader::new(guard.stdout().context("the Python server has no standard output")?);
@@ -46,9 +45,14 @@ impl Python {
     }
 }
 
+/// A command that starts Debian's Python.
+pub(crate) fn program() -> anyhow::Result<Command> {
+    Ok(Command::new(super::program(&PROGRAMS)?))
+}
+
 /// What it calls itself, and its SQLite: `Python 3.11.2, SQLite 3.40.1`.
 pub(crate) fn version() -> anyhow::Result<String> {
-    let mut command = Command::new(program(&PROGRAMS)?);
+    let mut command = program()?;
     command.arg("-c").arg(
         "import platform, sqlite3; print(f'Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}', end='')",
     );

@@ -1,25 +1,41 @@
-//! `Output`: the answered lines, in a file beside its final place, which it takes when the run is over.
+//! `Output`: the answered lines, whole ones at any time. A run that ends early leaves what belongs to the lines that were answered whole.
 //!
-//! A run that ends in any other way leaves what was there before, and removes its own file.
+//! A new OUT grows in a file beside its place and takes it at the end, however early that comes; one that is added to grows in place. Lines are
+//! written in blocks, and where in a block each line of the input ends is known, so that a full disk can be cut back to one of them.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use balcao_client::Row;
-use csv::{ByteRecord, IntoInnerError, Writer, WriterBuilder};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
-use crate::table::text;
+use crate::sheet::Sheet;
 
-/// The file that becomes OUT.
+/// Bytes that are written at once.
+const BLOCK_BYTES: usize = 256 << 10;
+
+/// The file that is, or becomes, OUT.
 pub(crate) struct Output {
-    writer: Writer<NamedTempFile>,
+    file: File,
     place: PathBuf,
+    /// Where the file is until it takes its place; none where it has it.
+    beside: Option<TempPath>,
+    sheet: Sheet,
+    /// Bytes of the file that are written.
+    written: u64,
+    /// Where lines of the input end, in bytes of the file, of those that are not written yet.
+    ends: Vec<u64>,
+    /// The last of those that are.
+    whole_bytes: u64,
+    whole_lines: u64,
+    /// Lines whose answers are all here, written or not.
+    settled: u64,
+    /// A block was not written to its end.
+    has_failed: bool,
 }
 
-/// Refuses an OUT that a rename would spoil.
+/// Refuses an OUT that this run would spoil.
 pub(crate) fn check(input: &Path, out: &Path) -> Result<()> {
     let Ok(metadata) = fs::metadata(out) else {
         return Ok(());
@@ -34,9 +50,25 @@ pub(crate) fn check(input: &Path, out: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The first line of OUT, and what stands before it.
+pub(crate) fn header<'a>(
+    has_bom: bool,
+    separator: u8,
+    input: impl Iterator<Item = &'a [u8]>,
+    columns: &'a [String],
+) -> Vec<u8> {
+    let mut sheet = Sheet::new(separator);
+    for cell in input.chain([b"status".as_slice()]).chain(columns.iter().map(String::as_bytes)) {
+        sheet.cell(cell);
+    }
+    sheet.end();
+    let bom: &[u8] = if has_bom { b"\xef\xbb\xbf" } else { b"" };
+    [bom, sheet.bytes()].concat()
+}
+
 impl Output {
-    /// Begins the file that will be `out`, its cells parted by `separator`.
-    pub(crate) fn create(out: &Path, separator: u8) -> Result<Self> {
+    /// Begins the file that will be `out`, with its first line `header`.
+    pub(crate) fn create(out: &Path, separator: u8, header: &[u8]) -> Result<Self> {
         // Where `out` is a link, it stays one, and what it names is replaced.
         let place = fs::canonicalize(out).unwrap_or_else(|_| out.to_owned());
         let shown = out.display();
@@ -50,132 +82,147 @@ impl Output {
         let mut prefix = name.to_owned();
         prefix.push(".");
         let file = tempfile::Builder::new().prefix(&prefix).suffix(".part").tempfile_in(directory);
-        let file =
-            file.with_context(|| format!("cannot write beside {shown}; name a place that is there and writable"))?;
-        remove_on_signal(file.path()).context("cannot prepare for an interrupt")?;
-        Ok(Self { writer: WriterBuilder::new().delimiter(separator).from_writer(file), place })
+        let (mut file, beside) = file
+            .map(NamedTempFile::into_parts)
+            .with_context(|| format!("cannot write beside {shown}; name a place that is there and writable"))?;
+        file.write_all(header).with_context(|| full(&place))?;
+        Ok(Self::new(file, place, Some(beside), separator, header.len() as u64))
     }
 
-    /// Writes the first line.
-    pub(crate) fn header(&mut self, cells: &ByteRecord, columns: &[String]) -> Result<()> {
-        self.line(cells, "status", columns.iter().map(String::as_str))
-    }
-
-    /// Writes a line with one of its rows.
-    pub(crate) fn row(&mut self, cells: &ByteRecord, row: &Row) -> Result<()> {
-        self.line(cells, "ok", row.values().map(text))
-    }
-
-    /// Writes a line without a row, with as many blank cells.
-    pub(crate) fn status(&mut self, cells: &ByteRecord, status: &str, columns: usize) -> Result<()> {
-        self.line(cells, status, std::iter::repeat_n("", columns))
-    }
-
-    fn line(&mut self, cells: &ByteRecord, status: &str, row: impl Iterator<Item = impl AsRef<str>>) -> Result<()> {
-        self.cells(cells, status, row).with_context(|| self.full())
-    }
-
-    fn cells(
-        &mut self,
-        cells: &ByteRecord,
-        status: &str,
-        row: impl Iterator<Item = impl AsRef<str>>,
-    ) -> csv::Result<()> {
-        for cell in cells {
-            self.writer.write_field(cell)?;
+    /// Goes on with `out`, which must begin with `header` and end with a whole line.
+    pub(crate) fn append(out: &Path, separator: u8, header: &[u8]) -> Result<Self> {
+        let shown = out.display();
+        let advice = || format!("cannot add to {shown}; name the OUT of the run that is to go on");
+        let mut file = OpenOptions::new().read(true).write(true).open(out).with_context(advice)?;
+        let mut start = Vec::new();
+        (&mut file).take(header.len() as u64).read_to_end(&mut start).with_context(advice)?;
+        if start != header {
+            bail!(
+                "{shown} has another header than this run would write; go on with the same IN, options and registry, or begin anew \
+                 without --append"
+            );
         }
-        self.writer.write_field(status)?;
+        let mut last = [0];
+        file.seek(SeekFrom::End(-1)).and_then(|_| file.read_exact(&mut last)).with_context(advice)?;
+        if last != *b"\n" {
+            bail!("{shown} ends with half a line; begin anew without --append");
+        }
+        let bytes = file.seek(SeekFrom::End(0)).with_context(advice)?;
+        Ok(Self::new(file, out.to_owned(), None, separator, bytes))
+    }
+
+    fn new(file: File, place: PathBuf, beside: Option<TempPath>, separator: u8, bytes: u64) -> Self {
+        Self {
+            file,
+            place,
+            beside,
+            sheet: Sheet::new(separator),
+            written: bytes,
+            ends: Vec::new(),
+            whole_bytes: bytes,
+            whole_lines: 0,
+            settled: 0,
+            has_failed: false,
+        }
+    }
+
+    /// Adds a line: the `cells` of the input, ready as they are, the status, and the cells of a row.
+    pub(crate) fn row<'a>(&mut self, cells: &[u8], status: &str, row: impl Iterator<Item = &'a str>) -> Result<()> {
+        self.sheet.ready(cells);
+        self.sheet.cell(status.as_bytes());
         for cell in row {
-            self.writer.write_field(cell.as_ref())?;
+            self.sheet.cell(cell.as_bytes());
         }
-        self.writer.write_record(None::<&[u8]>)
+        self.end()
     }
 
-    /// Puts the file in its place, whole and on the disk.
-    pub(crate) fn publish(self) -> Result<()> {
-        let advice = self.full();
-        let file = self.writer.into_inner().map_err(IntoInnerError::into_error).with_context(|| advice.clone())?;
-        file.as_file().sync_all().with_context(|| advice.clone())?;
-        file.persist(&self.place).map_err(io::Error::from).context(advice)?;
-        Ok(())
+    /// Adds a line without a row, with as many blank cells.
+    pub(crate) fn status(&mut self, cells: &[u8], status: &str, columns: usize) -> Result<()> {
+        self.sheet.ready(cells);
+        self.sheet.cell(status.as_bytes());
+        self.sheet.blanks(columns);
+        self.end()
     }
 
-    fn full(&self) -> String {
-        format!("cannot write {}; make room and run it again", self.place.display())
+    fn end(&mut self) -> Result<()> {
+        self.sheet.end();
+        if self.sheet.bytes().len() < BLOCK_BYTES { Ok(()) } else { self.flush() }
+    }
+
+    /// Says that all that belongs to a line of the input is here.
+    pub(crate) fn settle(&mut self) {
+        self.settled += 1;
+        self.ends.push(self.written + self.sheet.bytes().len() as u64);
+        // Where a block was just written, its end is known now.
+        self.note_whole();
+    }
+
+    /// Remembers the last end that is written.
+    fn note_whole(&mut self) {
+        let written = self.ends.iter().take_while(|&&end| end <= self.written).count();
+        if let Some(&end) = written.checked_sub(1).and_then(|last| self.ends.get(last)) {
+            self.whole_bytes = end;
+            self.whole_lines += written as u64;
+            self.ends.drain(..written);
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let mut rest = self.sheet.bytes();
+        let failed = loop {
+            if rest.is_empty() {
+                break None;
+            }
+            match self.file.write(rest) {
+                Ok(0) => break Some(ErrorKind::WriteZero.into()),
+                Ok(bytes) => {
+                    self.written += bytes as u64;
+                    rest = &rest[bytes..];
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => break Some(error),
+            }
+        };
+        self.has_failed = failed.is_some();
+        self.sheet.clear();
+        self.note_whole();
+        failed.map_or(Ok(()), |error: io::Error| Err(error).with_context(|| full(&self.place)))
+    }
+
+    /// Writes what is left and puts the file in its place, on the disk.
+    pub(crate) fn publish(mut self) -> Result<()> {
+        self.flush()?;
+        self.file.sync_all().with_context(|| full(&self.place))?;
+        self.take_place()
+    }
+
+    /// Ends a run before its time: what belongs to no whole line of the input is cut away. How many lines are there; if none, OUT is as it was.
+    pub(crate) fn break_off(mut self) -> Result<u64> {
+        if !self.has_failed {
+            // Whether all of it finds room or not: what is whole is known.
+            let _ = self.flush();
+        }
+        self.file.set_len(self.whole_bytes).with_context(|| full(&self.place))?;
+        if self.whole_lines > 0 {
+            // A disk that is full may still hold all that was written.
+            self.file.sync_all().with_context(|| full(&self.place))?;
+            self.take_place()?;
+        }
+        Ok(self.whole_lines)
+    }
+
+    fn take_place(&mut self) -> Result<()> {
+        match self.beside.take() {
+            Some(beside) => beside.persist(&self.place).map_err(io::Error::from).with_context(|| full(&self.place)),
+            None => Ok(()),
+        }
     }
 }
 
-/// A run that is interrupted takes its file, which may hold names, with it.
-#[cfg(unix)]
-fn remove_on_signal(path: &Path) -> io::Result<()> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    use signal_hook::iterator::Signals;
-
-    let path = path.to_owned();
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        if let Some(signal) = signals.forever().next() {
-            // After the rename nothing is there, and so nothing to remove.
-            let _ = fs::remove_file(path);
-            // What a shell says of a program that this signal ended.
-            std::process::exit(128 + signal);
-        }
-    })?;
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn remove_on_signal(_path: &Path) -> io::Result<()> {
-    Ok(())
+fn full(place: &Path) -> String {
+    format!("cannot write {}; make room", place.display())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::{Value, json};
-
-    fn files(directory: &Path) -> usize {
-        fs::read_dir(directory).unwrap().count()
-    }
-
-    #[test]
-    fn lines_are_quoted_where_they_must() {
-        let directory = tempfile::tempdir().unwrap();
-        let out = directory.path().join("out.csv");
-        let mut output = Output::create(&out, b';').unwrap();
-        output.header(&ByteRecord::from(vec!["a;b", "nome"]), &["cpf".to_owned(), "n".to_owned()]).unwrap();
-        let Value::Object(row) = json!({"cpf": {"base64": "AP8="}, "n": -1.5}) else { unreachable!() };
-        output.row(&ByteRecord::from(vec![b"JOS\xc9".as_slice(), b"x\"y"]), &row).unwrap();
-        output.status(&ByteRecord::from(vec!["", ""]), "none", 2).unwrap();
-        assert!(!out.exists());
-        output.publish().unwrap();
-        let expected = b"\"a;b\";nome;status;cpf;n\nJOS\xc9;\"x\"\"y\";ok;AP8=;-1.5\n;;none;;\n";
-        assert_eq!(fs::read(&out).unwrap(), expected);
-        assert_eq!(files(directory.path()), 1);
-    }
-
-    #[test]
-    fn what_was_there_stays_until_the_end() {
-        let directory = tempfile::tempdir().unwrap();
-        let out = directory.path().join("out.csv");
-        fs::write(&out, "before").unwrap();
-        let mut output = Output::create(&out, b',').unwrap();
-        output.header(&ByteRecord::from(vec!["cpf"]), &[]).unwrap();
-        drop(output);
-        assert_eq!(fs::read(&out).unwrap(), b"before");
-        assert_eq!(files(directory.path()), 1);
-        Output::create(&out, b',').unwrap().publish().unwrap();
-        assert_eq!(fs::read(&out).unwrap(), b"");
-    }
-
-    #[test]
-    fn places_that_do_not_do() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("in.csv");
-        fs::write(&file, "cpf\n").unwrap();
-        assert!(check(&file, directory.path()).is_err());
-        assert!(check(&file, &directory.path().join("../").join(directory.path()).join("in.csv")).is_err());
-        assert!(check(&file, &directory.path().join("out.csv")).is_ok());
-        assert!(Output::create(&directory.path().join("no/out.csv"), b',').is_err());
-    }
-}
+#[path = "output_tests.rs"]
+mod tests;

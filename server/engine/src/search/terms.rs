@@ -12,6 +12,9 @@ use super::work::{Stop, Work};
 /// A list at least this long has blocks that can be passed over; a shorter one is read from its beginning.
 const LONG_LIST: u64 = 128;
 
+/// Lists of a term that are read on from window to window, of less than a KiB each. The others are begun anew for each window.
+const CURSORS_MAX: usize = 4096;
+
 /// What a seek costs, in postings that are marked one behind the other: it opens a block of 128.
 const SEEK_COST: u64 = 128;
 
@@ -40,6 +43,8 @@ impl View<'_> {
 struct Entry<'i> {
     postings: Postings<'i>,
     grade: Grade,
+    /// Where the list is read on, once it was begun.
+    cursor: Option<Box<PostingCursor<'i>>>,
     /// No posting that is not looked at yet lies below.
     next: u32,
 }
@@ -62,6 +67,8 @@ pub(crate) struct Term<'i> {
     lists: Lists<'i>,
     /// Postings of all lists.
     count: u64,
+    /// Lists that are being read on.
+    cursors: usize,
     /// The grades that there are lists of.
     grades: [bool; Grade::ALL.len()],
     /// The window, a bit for each rank.
@@ -78,11 +85,11 @@ impl<'i> Term<'i> {
         each_list(index, demand, near.as_ref(), work, |grade, postings, _| {
             count = count.saturating_add(postings.count());
             grades[grade as usize] = true;
-            if entries.len() < lists_max {
-                entries.push(Entry { postings, grade, next: 0 });
-            } else {
-                too_many = true;
+            too_many |= entries.len() >= lists_max;
+            if too_many {
                 entries = Vec::new();
+            } else {
+                entries.push(Entry { postings, grade, cursor: None, next: 0 });
             }
             Ok(())
         })?;
@@ -93,7 +100,16 @@ impl<'i> Term<'i> {
             _ => Lists::Kept(entries),
         };
         let near = near.filter(|_| too_many);
-        Ok(Some(Self { index, demand, near, lists, count, grades, bits: Default::default() }))
+        Ok(Some(Self { index, demand, near, lists, count, cursors: 0, grades, bits: Default::default() }))
+    }
+
+    /// How many lists are gone through for each window.
+    pub(crate) fn lists(&self) -> usize {
+        match &self.lists {
+            Lists::One(..) => 1,
+            Lists::Kept(entries) => entries.len(),
+            Lists::Walked => usize::MAX,
+        }
     }
 
     /// Postings of all lists together.
@@ -110,7 +126,10 @@ impl<'i> Term<'i> {
     pub(crate) fn rewind(&mut self) {
         match &mut self.lists {
             Lists::One(postings, cursor) => **cursor = postings.cursor(),
-            Lists::Kept(entries) => entries.iter_mut().for_each(|entry| entry.next = 0),
+            Lists::Kept(entries) => entries.iter_mut().for_each(|entry| {
+                (entry.next, entry.cursor) = (0, None);
+                self.cursors = 0;
+            }),
             Lists::Walked => {}
         }
     }
@@ -152,11 +171,22 @@ impl<'i> Term<'i> {
             Lists::Kept(entries) => {
                 for entry in entries.iter_mut().filter(|entry| entry.grade <= view.worst && entry.next < end) {
                     work.step()?;
-                    let mut cursor = entry.postings.cursor();
+                    let bits = &mut bits[entry.grade as usize];
                     let count = entry.postings.count();
-                    mark_list(&mut cursor, count, view, &mut bits[entry.grade as usize])?;
+                    if entry.cursor.is_none() && self.cursors < CURSORS_MAX {
+                        self.cursors += 1;
+                        entry.cursor = Some(Box::new(entry.postings.cursor()));
+                    }
+                    let mut fresh = None;
+                    let cursor = match &mut entry.cursor {
+                        Some(cursor) => &mut **cursor,
+                        None => fresh.insert(entry.postings.cursor()),
+                    };
+                    let before = cursor.touched();
+                    mark_list(cursor, count, view, bits)?;
+                    // In a long list this might open a block that nobody needs.
                     entry.next = if count < LONG_LIST { cursor.seek(end)?.unwrap_or(u32::MAX) } else { end };
-                    work.touch(cursor.touched() + 1);
+                    work.touch(cursor.touched() - before);
                 }
             }
             Lists::Walked => each_list(self.index, self.demand, self.near.as_ref(), work, |grade, postings, work| {

@@ -14,6 +14,10 @@ use super::work::{Stop, Work};
 /// Candidates of a window that are taken out of its bitmap, so that the next term's lists can be asked for them one by one.
 const CANDIDATES_MAX: u32 = 4096;
 
+/// A term with more lists has them gone through less often, in windows that are so much wider.
+const MANY_LISTS: usize = 256;
+const WIDER: u64 = 4;
+
 /// Of 64 ranks so many are looked up in the filters' columns one behind the other, with those between them; fewer one by one.
 const DENSE_RANKS: u32 = 12;
 
@@ -135,6 +139,7 @@ impl<'i> Walk<'i> {
         if let Source::Terms(terms) = &mut self.source {
             terms.iter_mut().for_each(Term::rewind);
         }
+        let length = self.window(work);
         let mut start = wanted.from;
         while let Some(next) = self.jump(start, worst, work)? {
             start = next & !63;
@@ -143,7 +148,7 @@ impl<'i> Walk<'i> {
                 break;
             }
             work.look()?;
-            let window = start..self.ranks.min(start + work.bounds.window);
+            let window = start..self.ranks.min(start + length);
             if self.find_candidates(&window, worst, work)? {
                 self.collect(&window, wanted, &mut pass, work)?;
             }
@@ -154,6 +159,13 @@ impl<'i> Walk<'i> {
             start = window.end;
         }
         Ok(pass)
+    }
+
+    /// Ranks of a window: more where a term has so many lists that to go through them is dearer than a bitmap beyond the nearest cache.
+    fn window(&self, work: &Work<'_>) -> u64 {
+        let Source::Terms(terms) = &self.source else { return work.bounds.window };
+        let most = terms.iter().map(Term::lists).max().unwrap_or(0);
+        if most > MANY_LISTS { work.bounds.window * WIDER } else { work.bounds.window }
     }
 
     /// The first rank at or above `start` that may be found.

@@ -1,4 +1,4 @@
-//! A small dirty registry, a generation of it in two shards, and everything that can be asked of it with the replies that are right.
+//! A small dirty registry, a generation of it in two shards of names, with words and filters, and everything that can be asked of it with the replies that are right.
 
 use std::fs;
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use balcao_datasets::{Plan, Recipe, write_registry};
 use balcao_index::{
-    Build, CpfShardWriter, FileEntry, Generation, Manifest, NameShardWriter, RowidRange, ShardEntry, WordCounter,
-    Words, cpf_code,
+    Build, CpfShardWriter, FileEntry, FilterEntry, FilterWriter, Generation, Manifest, NameShardWriter, RealFiles,
+    RowidRange, ShardEntry, WordCounter, Words, cpf_code,
 };
 use balcao_registry::cell;
 use balcao_wire::{Request, decode};
@@ -23,6 +23,18 @@ const ROWS: u64 = 200;
 
 /// Rows on one page of those answers that are paged to their end.
 const PAGE_ROWS: usize = 7;
+
+/// Searches that between them read every page of the word index and of the filter columns.
+const SEARCHES: [&str; 8] = [
+    r#""nome":"da s","match":"words""#,
+    r#""nome":"silva","match":"words","last":"whole","limit":7"#,
+    r#""nome":"maria","match":"fuzzy","spelling":"pt""#,
+    r#""nome":"nmoe igaul","match":"fuzzy","last":"whole""#,
+    r#""nome":"a","where":{"sexo":"F"},"limit":7"#,
+    r#""nome":"s","where":{"nasc":{"from":"1950-01-01"}}"#,
+    r#""nome":"igual","match":"words","where":{"sexo":"M"}"#,
+    r#""cpf":"191","where":{"sexo":"F"}"#,
+];
 
 /// A question and its right reply.
 struct Asked {
@@ -121,6 +133,7 @@ fn questions(desk: &Desk) -> Vec<Asked> {
         ["A", "AAA", "MARIA ZZ", "NINGUEM", "ZZZZ", "Ø", "1"].map(|name| format!(r#""nome":"{name}","match":"exact""#)),
     );
     members.extend(('A'..='Z').map(|letter| format!(r#""nome":"{letter}","limit":1000"#)));
+    members.extend(SEARCHES.map(str::to_owned));
     members.sort();
     members.dedup();
     assert!(members.len() > 400, "{} questions", members.len());
@@ -168,12 +181,25 @@ fn publish_in_two_shards(desk: &Desk) {
         rows.iter().for_each(|&(code, rowid)| writer.push(code, rowid).unwrap());
         entry(writer.finish().unwrap())
     });
-    let names = halves(names).into_iter().zip(0..).map(|(rows, shard)| {
+    let names = halves(names);
+    let shard_rows = [names[0].len(), names[1].len()];
+    let names = names.into_iter().zip(0..).map(|(rows, shard)| {
         let mut writer = NameShardWriter::create(&folder, shard, range, Arc::clone(&words)).unwrap();
         rows.iter().for_each(|(name, rowid)| writer.push(name.as_bytes(), *rowid).unwrap());
         entry(writer.finish().unwrap())
     });
     let (cpf, names) = (cpf.collect(), names.collect());
+    // Words go by ranks, which are the same; columns by shards.
+    let word_index = first.manifest().word_index.clone().unwrap();
+    fs::copy(first.folder().join(&word_index.name), folder.join(&word_index.name)).unwrap();
+    let filters = first.filters().unwrap();
+    let mut ranks = 0..first.name_rows();
+    let columns = shard_rows.into_iter().zip(0..).map(|(rows, shard)| {
+        let mut writer = FilterWriter::create_with(&RealFiles, &folder, shard, filters.columns()).unwrap();
+        ranks.by_ref().take(rows).for_each(|rank| writer.push(filters.get(rank).unwrap()).unwrap());
+        writer.finish().unwrap()
+    });
+    let files = columns.collect();
     let mut anomalies = build.anomalies().unwrap();
     let list = fs::read_to_string(first.folder().join("anomalies.csv")).unwrap();
     for (rowid, kind) in list.lines().skip(1).filter_map(|line| line.split_once(',')) {
@@ -186,6 +212,7 @@ fn publish_in_two_shards(desk: &Desk) {
         cpf,
         names,
         anomalies_file: anomalies.finish().unwrap(),
+        filters: Some(FilterEntry { files, ..first.manifest().filters.clone().unwrap() }),
         ..first.manifest().clone()
     };
     build.check(&manifest).unwrap();

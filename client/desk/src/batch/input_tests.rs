@@ -1,0 +1,1 @@
+//! Lines as spreadsheets write them, and what they ask.

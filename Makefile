@@ -51,10 +51,10 @@ faults: build ## every byte of a small index, a thousand of a large one, builds 
 	  --also 'RUST_BACKTRACE=0 $(CARGO) test $(FLAGS) -p balcao-engine --lib -- damage --nocapture' \
 	  --also 'BALCAO_KILLS=250 $(CARGO) test $(FLAGS) -p balcao-indexer --test indexer -- faults kills full_disk registry --nocapture'
 
-# What else `compare` takes, for instance `make bench BENCH='--only redis,rate'` or `make bench BENCH='--keep FOLDER'`.
+# What else `compare` takes, for instance `make bench BENCH='--only words,batch'` or `make bench BENCH='--keep FOLDER'`.
 BENCH ?=
 
-bench: build bench-setup ## 10,000,000 rows: ours beside SQLite, Redis, PostgreSQL and Python, into docs/results.md; some 30 minutes, 7 GB of disk
+bench: build bench-setup ## 10,000,000 rows: ours beside SQLite, Redis, PostgreSQL and Python, into docs/results.md; some 50 minutes, 9 GB of disk
 	$(CARGO) build $(FLAGS) -p balcao-benches --example engine
 	$(BIN)/compare --rows 10000000 --dirty 0.01 --seed 1 --out docs/results.md $(BENCH)
 

@@ -42,6 +42,35 @@ fn figures_are_measured_written_and_drawn() {
     assert_eq!(left.len(), 2, "{left:?}");
 }
 
+/// Questions as people type them, files of them, every answer: what comes out is compared in number by the figures themselves.
+#[test]
+fn names_as_people_type_them_are_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("results.md");
+    let mut command = command("compare").unwrap();
+    command.args(["--only", "words,word-index,batch,all-answers,beside-fuzzy", "--rows", "20000"]);
+    command.args(["--rounds", "2", "--seconds", "1", "--connections", "20", "--out"]);
+    command.arg(&out).arg("--work").arg(folder.path());
+    let text = output(command).unwrap();
+    for part in [
+        "| two common words | 4 | ours |",
+        "| a rare word and a common one | 1 | FTS5, in its own order |",
+        "| ours, `--no-words` |",
+        "| `client batch` |",
+        "| `--json` |",
+        "| beside `fuzzy` |",
+        "images/bench-batch.svg",
+    ] {
+        assert!(text.contains(part), "{part} is missing in:\n{text}");
+    }
+    let page = std::fs::read_to_string(&out).unwrap();
+    for goal in
+        ["`words` at 4 connections, p99", "word index, bytes a row", "filter columns, bytes a row", "without pause"]
+    {
+        assert_eq!(page.matches(goal).count(), 2, "{goal} stands in its section and in the overview");
+    }
+}
+
 /// Where this may make no memory cgroup, the section says so and what would help, and the run goes on.
 #[test]
 fn a_cold_cache_is_measured_in_a_cgroup() {

@@ -11,7 +11,7 @@ use balcao_benches::oracle::make::Make;
 use balcao_benches::scratch;
 use clap::{Parser, Subcommand};
 
-/// Measures ours beside SQLite, Redis, PostgreSQL and a Python server in turns, and writes sections of Markdown and plots.
+/// Measures ours beside SQLite, Redis, PostgreSQL and Python programs in turns, and writes sections of Markdown and plots.
 #[derive(Debug, Parser)]
 #[command(name = "compare", version, args_conflicts_with_subcommands = true)]
 struct Arguments {

@@ -4,10 +4,12 @@
 mod batch;
 mod nome;
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use balcao_wire::limits::{DEADLINE_MS_MAX, LIMIT_MAX};
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 
 pub(crate) use batch::{Batch, Column};
 pub(crate) use nome::{Nome, Spelling};
@@ -25,6 +27,24 @@ pub(crate) struct Args {
     pub(crate) peer: Peer,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+}
+
+impl Args {
+    /// Reads a command line.
+    pub(crate) fn read<T: Into<OsString> + Clone>(line: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
+        let args = Self::try_parse_from(line)?;
+        let csv = match &args.command {
+            Some(Command::Cpf(cpf)) => cpf.paging.csv,
+            Some(Command::Nome(nome)) => nome.paging.csv,
+            _ => false,
+        };
+        // Clap sees no conflict where one of the two stands before the command.
+        if csv && args.peer.json {
+            let text = "the argument '--json' cannot be used with '--csv'";
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, text));
+        }
+        Ok(args)
+    }
 }
 
 /// Whom to ask, and in which form to tell.
@@ -110,7 +130,7 @@ pub(crate) struct Paging {
     pub(crate) all: bool,
     /// Print rows as CSV: a header, `,` between cells, quotes where needed, NULL as an empty cell. Cells are as the registry has them, also
     /// those that a spreadsheet would take for a formula
-    #[arg(long, env = "BALCAO_CSV", conflicts_with = "json")]
+    #[arg(long, env = "BALCAO_CSV")]
     csv: bool,
     /// Milliseconds after which the server gives a page up, 1 to 60000 [default: 2000]
     #[arg(long, env = "BALCAO_DEADLINE_MS", value_name = "N", value_parser = deadline_ms)]
@@ -129,7 +149,7 @@ pub(crate) enum Form {
 }
 
 impl Paging {
-    /// The form, by the option that stands here and the one of the whole command line.
+    /// The form, by the option that stands here and the one of the whole command line, of which one is there at most.
     pub(crate) fn form(&self, json: bool) -> Form {
         match (json, self.csv) {
             (true, _) => Form::Json,
@@ -170,7 +190,6 @@ fn deadline_ms(text: &str) -> Result<u32, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_sound() {
@@ -179,7 +198,7 @@ mod tests {
 
     #[track_caller]
     fn check(line: &str, fits: bool) {
-        let parsed = Args::try_parse_from(line.split(' '));
+        let parsed = Args::read(line.split(' '));
         assert_eq!(parsed.is_ok(), fits, "{line}: {parsed:?}");
     }
 

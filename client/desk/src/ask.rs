@@ -60,8 +60,12 @@ pub(crate) fn nome(client: &mut Client, args: &Nome, form: Form, interrupt: &Int
     let what = What { all: args.paging.all, form, counts: true, distances: args.how.has_distances() };
     let mut show = Show::new(what, hello.columns, interrupt);
     show.begin()?;
-    let received = client.ask(&question)?;
-    show.answer(client, &question, received)?;
+    if args.paging.all {
+        show.every_page(client, &question)?;
+    } else {
+        let received = client.ask(&question)?;
+        show.answer(client, &question, received)?;
+    }
     Ok(!show.has_failed())
 }
 

@@ -16,7 +16,7 @@ mod value;
 use std::fs::File;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 use balcao_client::{Answers, Client, Name, Question};
 
 use crate::args;
@@ -52,7 +52,7 @@ pub(crate) fn run(
     };
     let skip = args.skip.unwrap_or_default();
     if !input.skip(skip)? {
-        anyhow::bail!("{shown} has fewer than {skip} lines; --skip takes what the interrupted run said");
+        bail!("{shown} has fewer than {skip} lines; --skip takes what the interrupted run said");
     }
     // From here on the run looks itself whether an end is wanted.
     interrupt.hold();
@@ -112,6 +112,6 @@ fn broken_off(error: anyhow::Error, output: Output, skip: u64, args: &args::Batc
         screen::note(&text);
         error
     } else {
-        error.context(text)
+        anyhow!("{error:#}; {text}")
     }
 }

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use balcao_client::{Client, Options};
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 
 use crate::args::{Args, Command, Peer};
 use crate::interrupt::{Interrupt, Interrupted};
@@ -30,7 +30,7 @@ const OVERLOADED_RETRIES: u32 = 5;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let Some(command) = args.command else {
         // Until there is a window: what could have been asked for.
         screen::plain(&Args::command().render_help().to_string());

@@ -5,7 +5,7 @@
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use anyhow::{Context, Result};
-use balcao_client::{Answers, Arrived, Client, Error, Outline, Page, Question, Received};
+use balcao_client::{Ahead, Answers, Arrived, Client, Error, Outline, Page, Question, Received};
 use serde_json::Value;
 
 use crate::args::Form;
@@ -105,43 +105,48 @@ impl<'a> Show<'a> {
             self.page(client, arrived)?;
             return self.close(first.rows, &first);
         };
-        let progress = Progress::start(&first, self.is_terminal);
-        let question = Question { cursor: Some(cursor), ..question.clone() };
-        let mut shown = 0;
-        let rest = self.pages(client, &question, arrived, &mut shown, &progress);
-        progress.clear();
-        match rest {
-            Ok(None) => self.close(shown, &Outline::default()),
-            Ok(Some(error)) => self.refused(error, shown),
-            Err(error) => Err(error),
+        match client.ahead(&Question { cursor: Some(cursor), ..question.clone() }) {
+            Ok(ahead) => self.pages(ahead, arrived),
+            Err(error) => self.refused(error, 0),
         }
     }
 
-    /// Writes `first` and all pages behind it; how they broke off, if they did.
-    fn pages(
-        &mut self,
-        client: &mut Client,
-        question: &Question<'_>,
-        first: Arrived,
-        shown: &mut u64,
-        progress: &Progress,
-    ) -> Result<Option<Error>> {
+    /// Asks, and shows every page of the answer.
+    pub(crate) fn every_page(&mut self, client: &mut Client, question: &Question<'_>) -> Result<()> {
         let mut ahead = match client.ahead(question) {
             Ok(ahead) => ahead,
-            Err(error) => return Ok(Some(error)),
+            Err(error) => return self.refused(error, 0),
         };
-        let mut arrived = Some(first);
-        while let Some(page) = arrived {
-            let rows = page.outline.rows;
-            self.page(ahead.client(), page)?;
-            *shown += rows;
-            progress.rows(*shown);
-            arrived = match ahead.next() {
-                Some(Err(error)) => return Ok(Some(error)),
-                next => next.and_then(Result::ok),
-            };
+        match ahead.next() {
+            Some(Ok(first)) => self.pages(ahead, first),
+            Some(Err(error)) => self.refused(error, 0),
+            None => Ok(()),
         }
-        Ok(None)
+    }
+
+    /// Writes `first` and all pages behind it.
+    fn pages(&mut self, mut ahead: Ahead<'_>, first: Arrived) -> Result<()> {
+        let progress = Progress::start(&first.outline, self.is_terminal);
+        let mut shown = 0;
+        let mut arrived = Some(Ok(first));
+        let broken_off = loop {
+            match arrived {
+                None => break None,
+                Some(Err(error)) => break Some(error),
+                Some(Ok(page)) => {
+                    let rows = page.outline.rows;
+                    self.page(ahead.client(), page)?;
+                    shown += rows;
+                    progress.rows(shown);
+                }
+            }
+            arrived = ahead.next();
+        };
+        progress.clear();
+        match broken_off {
+            None => self.close(shown, &Outline::default()),
+            Some(error) => self.refused(error, shown),
+        }
     }
 
     /// Writes one page, whole unless the user wants an end before it begins.

@@ -106,19 +106,19 @@ fn request(mut known: Known<'_>) -> Request {
         Ok(id) => id,
         Err(fault) => return Request::refused(Id::Absent, fault),
     };
-    match members::deadline_ms(known.deadline_ms.as_ref()) {
-        Ok(deadline_ms) => Request { id, operation: operation(known), deadline_ms },
+    match members::deadline_ms(known.take("deadline_ms").as_ref()) {
+        Ok(deadline_ms) => Request { id, operation: operation(&mut known), deadline_ms },
         Err(fault) => Request::refused(id, fault),
     }
 }
 
-fn operation(mut known: Known<'_>) -> Result<Operation, Fault> {
+fn operation(known: &mut Known<'_>) -> Result<Operation, Fault> {
     match text(known.op.take(), "op")?.as_deref() {
         None => lookup(known).map(Operation::Lookup),
         Some("ping") => Ok(Operation::Ping),
         Some("hello") => Ok(Operation::Hello),
         Some("stats") => Ok(Operation::Stats),
-        Some("batch") => batch(known.items).map(Operation::Batch),
+        Some("batch") => batch(known.take("items")).map(Operation::Batch),
         Some("verify") => claim(known).map(Operation::Verify),
         Some(_) => Err(bad_request("`op` is none of `hello`, `ping`, `stats`, `batch` and `verify`")),
     }
@@ -144,16 +144,20 @@ fn item(item: Value<'_>) -> Item {
         Ok(id) if known.op.is_some() => {
             Item { id, lookup: Err(bad_request("an item of a batch has no `op`: it asks by `cpf` or by `nome`")) }
         }
-        Ok(id) => Item { id, lookup: lookup(known) },
+        Ok(id) => Item { id, lookup: lookup(&mut known) },
     }
 }
 
-fn lookup(known: Known<'_>) -> Result<Lookup, Fault> {
-    let r#match = members::r#match(known.r#match, known.last, known.spelling)?;
-    let filters = members::filters(known.r#where)?;
+fn lookup(known: &mut Known<'_>) -> Result<Lookup, Fault> {
+    let (r#match, filters) = if known.is_plain() {
+        (Match::Prefix, Box::default())
+    } else {
+        let r#match = members::r#match(known.r#match.take(), known.take("last"), known.take("spelling"))?;
+        (r#match, members::filters(known.take("where"))?)
+    };
     let limit = members::limit(known.limit.as_ref())?;
-    let cursor = members::cursor(known.cursor)?;
-    let key = match (known.cpf, known.nome) {
+    let cursor = members::cursor(known.cursor.take())?;
+    let key = match (known.cpf.take(), known.nome.take()) {
         (Some(cpf), None) => Key::Cpf(members::cpf(&cpf)?),
         (None, Some(nome)) => {
             let name = members::name(nome)?;
@@ -170,14 +174,14 @@ fn lookup(known: Known<'_>) -> Result<Lookup, Fault> {
     Ok(Lookup { key, filters, limit, cursor })
 }
 
-fn claim(known: Known<'_>) -> Result<Claim, Fault> {
-    let spelling = members::spelling(known.spelling)?;
-    let birth = members::day(known.nasc, "nasc")?;
-    let Some(cpf) = known.cpf else {
+fn claim(known: &mut Known<'_>) -> Result<Claim, Fault> {
+    let spelling = members::spelling(known.take("spelling"))?;
+    let birth = members::day(known.take("nasc"), "nasc")?;
+    let Some(cpf) = known.cpf.take() else {
         return Err(bad_request("to `verify`, send the `cpf` and what else you hold"));
     };
     let cpf = members::cpf(&cpf)?;
-    let name = known.nome.map(members::name).transpose()?;
+    let name = known.nome.take().map(members::name).transpose()?;
     if let Some(name) = &name {
         within_words(name, true)?;
     }

@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use super::typed::errors;
 use super::{Report, loads};
 use crate::compare::asking::{Asked, Shape, Subject, ask};
 use crate::compare::goals::{Goal, Reached};
@@ -39,21 +40,16 @@ pub(crate) fn measure(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
     let dear: Vec<&Asked> = rounds.iter().flatten().filter_map(|round| round.fuzzy.as_ref()).collect();
     let refused: u64 = dear.iter().map(|asked| asked.summary.refusals()).sum();
     let failed: u64 = dear.iter().map(|asked| asked.summary.errors_total() - asked.summary.refusals()).sum();
-    let codes: Vec<String> = dear
-        .iter()
-        .flat_map(|asked| &asked.summary.errors)
-        .map(|(code, count)| format!("{} `{code}`", grouped(*count)))
-        .collect();
+    let codes = errors(dear.iter().map(|asked| &asked.summary.errors));
     Ok(Report {
         heading: "CPF lookups beside mistyped names".to_owned(),
         text: format!(
             "{} connections ask for CPFs, one request in flight on each, as fast as they are answered; in turns alone, and beside {CONNECTIONS} \
              connections that ask for three words with one mistyped, likewise. Of the mistyped ones, over all rounds, {} were refused as \
-             `overloaded` or given up as `deadline_exceeded`, which counts as no failure here, and {} failed{}.\n\n{}",
+             `overloaded` or given up as `deadline_exceeded`, which counts as no failure here, and {} failed (by code: {codes}).\n\n{}",
             grouped(shape.connections as u64),
             grouped(refused),
             grouped(failed),
-            if codes.is_empty() { String::new() } else { format!(" ({} in the single rounds)", codes.join(", ")) },
             table(&rounds),
         ),
         reached: vec![Reached::new(

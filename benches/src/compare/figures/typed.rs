@@ -108,7 +108,7 @@ pub(crate) fn compare(ground: &Ground<'_>, kinds: &[Kind], sides: &[Side<'_>]) -
             (refused as usize) < warm.took_us.len(),
             "our server refuses every question for {}: {}",
             kind.name,
-            errors(&[warm])
+            errors([&warm.errors])
         );
         for connections in CONNECTIONS {
             let asked: Vec<usize> = (0..sides.len()).filter(|&at| sides[at].connections_max >= connections).collect();
@@ -188,17 +188,17 @@ impl Outcome {
                 at(0.99),
                 at(1.0),
                 rows as f64 / questions as f64,
-                errors(&answers.rounds),
+                errors(answers.rounds.iter().map(|listed| &listed.errors)),
             );
         }
         out
     }
 }
 
-/// Errors by code, of all rounds.
-fn errors(rounds: &[Listed]) -> String {
+/// Errors by code, of all rounds: 0, or `7 overloaded, 2 …`.
+pub(crate) fn errors<'a>(rounds: impl IntoIterator<Item = &'a BTreeMap<String, u64>>) -> String {
     let mut all: BTreeMap<&str, u64> = BTreeMap::new();
-    for (code, count) in rounds.iter().flat_map(|listed| &listed.errors) {
+    for (code, count) in rounds.into_iter().flatten() {
         *all.entry(code).or_default() += count;
     }
     let told: Vec<String> = all.iter().map(|(code, count)| format!("{} `{code}`", grouped(*count))).collect();
@@ -253,9 +253,9 @@ mod tests {
 
     #[test]
     fn errors_are_told_by_their_code() {
-        let mut one = listed(&[1]);
-        one.errors.insert("deadline_exceeded".to_owned(), 2);
-        assert_eq!(errors(&[one.clone(), one]), "4 `deadline_exceeded`");
-        assert_eq!(errors(&[listed(&[1])]), "0");
+        let of = |code: &str, count| BTreeMap::from([(code.to_owned(), count)]);
+        let rounds = [of("overloaded", 2), of("bad_request", 1), BTreeMap::new(), of("overloaded", 2000)];
+        assert_eq!(errors(&rounds), "1 `bad_request`, 2,002 `overloaded`");
+        assert_eq!(errors(&rounds[2..3]), "0");
     }
 }

@@ -34,6 +34,7 @@ pub(crate) struct Text {
 impl Text {
     /// Looks at the bytes of `file`, which must be a file and no pipe, since it is read twice.
     pub(crate) fn open(mut file: File) -> io::Result<Self> {
+        file.seek(SeekFrom::Start(0))?;
         let mut head = Vec::new();
         (&mut file).take(UTF8_BOM.len() as u64).read_to_end(&mut head)?;
         let (encoding, bom_bytes) = if head == UTF8_BOM {

@@ -63,8 +63,8 @@ impl Record {
 
 /// What became of a try to read a record.
 enum Tried {
-    /// It is there, and ends so many bytes behind its beginning.
-    Whole(usize),
+    /// It is there: so many bytes, over so many lines.
+    Whole { bytes: usize, lines: usize },
     /// It goes beyond its bounds.
     Boundless,
     /// The file ended.
@@ -141,10 +141,11 @@ impl Records {
     pub(crate) fn next(&mut self, record: &mut Record, width: Option<usize>) -> io::Result<bool> {
         match self.attempt(record)? {
             Tried::End => return Ok(false),
-            Tried::Whole(bytes) => {
+            Tried::Whole { bytes, lines } => {
                 let is_one_line = self.first_line(bytes) == bytes;
                 let raw = &self.buffer[self.taken..self.taken + bytes];
                 let fits = bytes <= RECORD_BYTES_MAX
+                    && lines <= RECORD_LINES_MAX
                     && fits(record, width)
                     && (is_one_line || is_well_quoted(raw, self.separator));
                 if fits || is_one_line {
@@ -177,7 +178,7 @@ impl Records {
             lines += memchr2_iter(b'\n', b'\r', &input[..read]).count();
             bytes += read;
             match result {
-                ReadRecordResult::Record => return Ok(Tried::Whole(bytes)),
+                ReadRecordResult::Record => return Ok(Tried::Whole { bytes, lines }),
                 ReadRecordResult::End => return Ok(Tried::End),
                 _ if bytes > RECORD_BYTES_MAX || lines > RECORD_LINES_MAX => return Ok(Tried::Boundless),
                 _ => {}

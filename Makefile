@@ -41,9 +41,10 @@ lint: setup
 	@$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy
 	$(CARGO) clippy $(FLAGS) --workspace --all-targets -- -D warnings
 
-oracle: build ## 300,000 rows, 10 % dirty: every answer over the wire against a plain scan; without and with a copy of the rows
+# Searches are drawn by default: 3,000 by words, 3,000 fuzzy ones, 1,000 with a filter, 500 claims.
+oracle: build ## 300,000 rows and, clustered, 200,000; 10 % dirty: every answer over the wire, of searches, filters and claims too, against a plain scan
 	$(BIN)/oracle --make --rows 300000 --dirty 0.1 --seed 7 --prefixes 20000
-	$(BIN)/oracle --make --rows 300000 --dirty 0.1 --seed 7 --prefixes 20000 --cluster
+	$(BIN)/oracle --make --rows 200000 --dirty 0.1 --seed 8 --prefixes 20000 --cluster --shards 5
 
 faults: build ## every byte of a small index, a thousand of a large one, builds that are killed: what is damaged is noticed
 	$(BIN)/faults --rows 1000000 --dirty 0.01 --seed 1 --flips 1000 --cuts 100 --out docs/results.md \

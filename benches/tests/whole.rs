@@ -4,6 +4,7 @@
 //! The programs must be built before: `make test` sees to it.
 
 use balcao_benches::oracle::make::{Make, registry, run};
+use balcao_benches::oracle::{Kind, Plan};
 use balcao_benches::processes::{Server, command, output};
 use balcao_benches::reload;
 use balcao_benches::scratch::Scratch;
@@ -12,10 +13,18 @@ use balcao_benches::scratch::Scratch;
 fn every_answer_is_that_of_a_plain_scan() {
     let make = Make { rows: 20_000, dirty: 0.1, seed: 11 };
     // Once with the rows in table order alone, once with the copy of them in the order of their names.
-    for further in [&[][..], &["--cluster"]] {
-        let report = run(&make, further, |plan| plan.prefixes = 2000, |_| ()).unwrap();
+    for further in [&[][..], &["--cluster", "--shards", "5"]] {
+        let adjust = |plan: &mut Plan| {
+            plan.prefixes = 2000;
+            (plan.words, plan.fuzzy, plan.filtered, plan.claims) = (300, 200, 200, 100);
+        };
+        let report = run(&make, further, adjust, |_| ()).unwrap();
         assert_eq!(report.differences, 0, "{further:?}: {:?}", report.shown);
         assert!(report.table[2] > 10_000);
+        for kind in [Kind::Words, Kind::Fuzzy, Kind::FuzzySpelling, Kind::FilteredCpf, Kind::FilteredWords] {
+            let count = report.counts[&kind];
+            assert!(count.found * 2 > count.questions, "most of {kind:?} finds something: {count:?}");
+        }
     }
 }
 

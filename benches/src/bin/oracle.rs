@@ -13,7 +13,8 @@ use balcao_benches::scratch;
 use balcao_benches::table::Registry;
 use clap::Parser;
 
-/// Asks a server for every CPF and name of its table and for random prefixes; each answer must equal a plain scan.
+/// Asks a server for every CPF and name of its table, for random prefixes, words, misspelt words, filters and claims; each answer must equal a plain
+/// scan.
 #[derive(Debug, Parser)]
 #[command(name = "oracle", version)]
 struct Arguments {
@@ -35,6 +36,9 @@ struct Arguments {
     /// Have its index built with a copy of the rows in the order of their names.
     #[arg(long, requires = "make")]
     cluster: bool,
+    /// Have its index built in so many shards; by default one for each core.
+    #[arg(long, requires = "make", value_name = "N")]
+    shards: Option<u16>,
     /// The table.
     #[arg(long, default_value = "cpf")]
     table: String,
@@ -51,16 +55,16 @@ struct Arguments {
     #[arg(long, default_value_t = 20_000)]
     prefix_rows_max: usize,
     /// Random questions by words to ask.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 3000)]
     words: usize,
     /// Random fuzzy questions to ask, half of them about spelling too.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 3000)]
     fuzzy: usize,
     /// Random questions of every match, and by CPF, with a filter.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 1000)]
     filtered: usize,
     /// Random claims to have verified.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 500)]
     claims: usize,
     /// Connections.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
@@ -96,8 +100,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         }
         scratch::clean_up_when_interrupted()?;
         let made = Make { rows: arguments.rows, dirty: arguments.dirty, seed: arguments.seed };
-        let further: &[&str] = if arguments.cluster { &["--cluster"] } else { &[] };
-        make::run(&made, further, |plan| arguments.adjust(plan), |step| eprintln!("{step} …"))?
+        let shards = arguments.shards.map(|shards| shards.to_string());
+        let mut further: Vec<&str> = shards.iter().flat_map(|shards| ["--shards", shards]).collect();
+        further.extend(arguments.cluster.then_some("--cluster"));
+        make::run(&made, &further, |plan| arguments.adjust(plan), |step| eprintln!("{step} …"))?
     } else {
         let (Some(db), Some(server)) = (&arguments.db, &arguments.server) else {
             return Err(Usage("give --db and --server, or --make".to_owned()).into());

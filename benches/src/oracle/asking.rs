@@ -168,11 +168,11 @@ impl<'a> Asker<'a> {
         let kind = asked.question.kind;
         match judge(self.table, asked.question.expected(), asked.taken, asked.limit, &reply) {
             Ok(Step::Done) => {
-                self.report.count(kind).rows += asked.question.expected().rows() as u64;
+                self.came(&asked.question, asked.question.expected().rows());
                 Ok(())
             }
             Ok(Step::Next { rows, .. }) if asked.question.is_enough(asked.pages + 1) => {
-                self.report.count(kind).rows += (asked.taken + rows) as u64;
+                self.came(&asked.question, asked.taken + rows);
                 Ok(())
             }
             Ok(Step::Next { .. }) if asked.pages > PAGES_MAX => {
@@ -196,6 +196,13 @@ impl<'a> Asker<'a> {
                 Ok(())
             }
         }
+    }
+
+    /// A question was answered rightly, with so many rows.
+    fn came(&mut self, question: &Question<'_>, rows: usize) {
+        let count = self.report.count(question.kind);
+        count.found += u64::from(question.expected().is_found());
+        count.rows += rows as u64;
     }
 
     /// The reply in a line and the question that it answers; what is neither is noted.

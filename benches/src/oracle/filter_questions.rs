@@ -9,9 +9,8 @@ use crate::rng::Rng;
 const YEARS_BEYOND_MAX: u32 = 30;
 
 /// Draws the member `where`, with a comma in front, and what it demands; `row` passes most of them.
-pub(crate) fn draw(searchable: &Searchable<'_>, row: Option<u32>, rng: &mut Rng) -> (String, Where) {
-    let sex = row.and_then(|row| searchable.sexes[row as usize]);
-    let birth = row.and_then(|row| searchable.births[row as usize]);
+pub(crate) fn draw(searchable: &Searchable<'_>, row: u32, rng: &mut Rng) -> (String, Where) {
+    let (sex, birth) = (searchable.sexes[row as usize], searchable.births[row as usize]);
     let mut filter = Where::default();
     let mut members = Vec::new();
     let which = rng.below(3);
@@ -26,15 +25,22 @@ pub(crate) fn draw(searchable: &Searchable<'_>, row: Option<u32>, rng: &mut Rng)
         filter.born = Some(range);
         members.push(format!("\"{BIRTH_COLUMN}\":{text}"));
     }
+    // A member that is null asks for nothing.
+    match which {
+        0 if rng.one_in(4) => members.push(format!("\"{SEX_COLUMN}\":null")),
+        1 if rng.one_in(4) => members.push(format!("\"{BIRTH_COLUMN}\":null")),
+        _ => {}
+    }
     rng.shuffle(&mut members);
     (format!(",\"where\":{{{}}}", members.join(",")), filter)
 }
 
 /// A day as a question may write it.
 pub(crate) fn day_text((year, month, day): Day, rng: &mut Rng) -> String {
-    match rng.below(3) {
-        0 => format!("{year:04}{month:02}{day:02}"),
-        1 => format!("{year:04}-{month:02}-{day:02}"),
+    match rng.below(12) {
+        0..=3 => format!("{year:04}{month:02}{day:02}"),
+        4..=7 => format!("{year:04}-{month:02}-{day:02}"),
+        8 => format!(" {day:02}/{month:02}/{year:04}\u{a0}"),
         _ => format!("{day:02}/{month:02}/{year:04}"),
     }
 }

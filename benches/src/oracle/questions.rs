@@ -38,7 +38,7 @@ const SEARCH_PAGES_MAX: usize = 5;
 const DEADLINE_MS: u32 = 60_000;
 
 /// How many kinds there are in [`Kind::ASKED`].
-const KINDS_ASKED: usize = 12;
+const KINDS_ASKED: usize = 16;
 
 /// What a question is about; the kinds of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,8 +63,16 @@ pub enum Kind {
     Fuzzy,
     /// Words that may be misspelt or spelt otherwise.
     FuzzySpelling,
-    /// Any of the questions above that looks for rows, with `where`.
-    Filtered,
+    /// A CPF with `where`.
+    FilteredCpf,
+    /// A name, exact, with `where`.
+    FilteredExact,
+    /// A prefix with `where`.
+    FilteredPrefix,
+    /// Words with `where`.
+    FilteredWords,
+    /// Words that may be misspelt, or spelt otherwise, with `where`.
+    FilteredFuzzy,
     /// `verify`.
     Claim,
     /// `hello`, `ping`, broken lines, misused cursors; one after the other.
@@ -84,7 +92,11 @@ impl Kind {
         Self::Words,
         Self::Fuzzy,
         Self::FuzzySpelling,
-        Self::Filtered,
+        Self::FilteredCpf,
+        Self::FilteredExact,
+        Self::FilteredPrefix,
+        Self::FilteredWords,
+        Self::FilteredFuzzy,
         Self::Claim,
     ];
 
@@ -102,7 +114,11 @@ impl Kind {
             Self::Words => "words",
             Self::Fuzzy => "fuzzy",
             Self::FuzzySpelling => "fuzzy, spelling pt",
-            Self::Filtered => "filtered",
+            Self::FilteredCpf => "cpf, filtered",
+            Self::FilteredExact => "name exact, filtered",
+            Self::FilteredPrefix => "name prefix, filtered",
+            Self::FilteredWords => "words, filtered",
+            Self::FilteredFuzzy => "fuzzy, filtered",
             Self::Claim => "verify",
             Self::Manners => "manners",
         }
@@ -130,6 +146,11 @@ impl Expected<'_> {
             Self::Found { found, .. } => found.rows.len(),
             Self::Agreement(_) | Self::Code(_) => 0,
         }
+    }
+
+    /// Whether something is found: rows, or the row of a claim.
+    pub(crate) fn is_found(self) -> bool {
+        self.rows() > 0 || matches!(self, Self::Agreement(agreement) if agreement.cpf)
     }
 }
 
@@ -203,10 +224,8 @@ impl Question<'_> {
     /// The member, with a comma in front, that says how long the answer may take.
     pub(crate) fn patience(&self) -> String {
         match self.kind {
-            Kind::Words | Kind::Fuzzy | Kind::FuzzySpelling | Kind::Filtered => {
-                format!(",\"deadline_ms\":{DEADLINE_MS}")
-            }
-            _ => String::new(),
+            kind if kind < Kind::Words || matches!(kind, Kind::Claim | Kind::Manners) => String::new(),
+            _ => format!(",\"deadline_ms\":{DEADLINE_MS}"),
         }
     }
 
@@ -236,12 +255,25 @@ impl<'a> Catalogue<'a> {
         let prefixes = prefixes::draw(table, plan.prefixes, plan.prefix_rows_max, plan.seed);
         let (cpfs, names) = (table.cpfs.keys.len(), table.names.keys.len());
         // Half of the fuzzy questions are about spelling too. What is made out of rows needs some.
-        let searches = [plan.words, plan.fuzzy.div_ceil(2), plan.fuzzy / 2, plan.filtered, plan.claims];
-        let [words, fuzzy, spelling, filtered, claims] = searches.map(|count| count * usize::from(names * cpfs > 0));
-        let old = [cpfs, cpfs, names, prefixes.len(), plan.absent, plan.strange, plan.strange];
-        let mut counts = [0; KINDS_ASKED];
-        counts[..old.len()].copy_from_slice(&old);
-        counts[old.len()..].copy_from_slice(&[words, fuzzy, spelling, filtered, claims]);
+        let of = |count: usize, tenths: usize| if names * cpfs > 0 { count * tenths / 10 } else { 0 };
+        let counts = [
+            cpfs,
+            cpfs,
+            names,
+            prefixes.len(),
+            plan.absent,
+            plan.strange,
+            plan.strange,
+            of(plan.words, 10),
+            of(plan.fuzzy, 5),
+            of(plan.fuzzy, 10) - of(plan.fuzzy, 5),
+            of(plan.filtered, 2),
+            of(plan.filtered, 1),
+            of(plan.filtered, 2),
+            of(plan.filtered, 10) - of(plan.filtered, 5) - of(plan.filtered, 2),
+            of(plan.filtered, 2),
+            of(plan.claims, 10),
+        ];
         let shared_cpfs = (0..cpfs).filter(|&at| table.cpfs.of(at).len() > 1).map(|at| at as u32).collect();
         let mut order: Vec<u32> = (0..counts.iter().sum::<usize>() as u32).collect();
         Rng::new(plan.seed, 2).shuffle(&mut order);
@@ -277,7 +309,10 @@ impl<'a> Catalogue<'a> {
             Kind::Words => self.words(Likeness::Same, &mut rng),
             Kind::Fuzzy => self.words(Likeness::Edits, &mut rng),
             Kind::FuzzySpelling => self.words(Likeness::EditsOrSpelling, &mut rng),
-            Kind::Filtered => self.filtered(&mut rng),
+            Kind::FilteredCpf => self.filtered_cpf(&mut rng),
+            Kind::FilteredExact | Kind::FilteredPrefix | Kind::FilteredWords | Kind::FilteredFuzzy => {
+                self.filtered_name(kind, &mut rng)
+            }
             Kind::Claim => claims::draw(self.searchable, &self.shared_cpfs, &mut rng),
             Kind::NameStrange | Kind::Manners => {
                 let text = strange_name(&mut rng);
@@ -363,32 +398,40 @@ impl<'a> Catalogue<'a> {
         (format!("\"nome\":{}{}", json_text(&search.text, rng), search.members(rng)), answer)
     }
 
-    /// Any question that looks for rows, with a filter that the row which it is made of mostly passes.
-    fn filtered(&self, rng: &mut Rng) -> (String, Answer<'a>) {
+    /// A question by name, with a filter that the row which it is made of mostly passes.
+    fn filtered_name(&self, kind: Kind, rng: &mut Rng) -> (String, Answer<'a>) {
         let name = rng.below(self.table.names.keys.len());
         let key = &self.table.names.keys[name];
         let row = *rng.pick(self.table.names.of(name));
-        let (r#where, filter) = filter_questions::draw(self.searchable, Some(row), rng);
-        let likeness = *rng.pick(&[Likeness::Same, Likeness::Same, Likeness::Edits, Likeness::EditsOrSpelling]);
-        let (members, answer) = match rng.below(10) {
-            0..=4 => {
+        let (r#where, filter) = filter_questions::draw(self.searchable, row, rng);
+        let likeness = match kind {
+            Kind::FilteredFuzzy => Some(*rng.pick(&[Likeness::Edits, Likeness::EditsOrSpelling])),
+            Kind::FilteredWords => Some(Likeness::Same),
+            _ => None,
+        };
+        let (members, answer) = match likeness {
+            Some(likeness) => {
                 let search = search_questions::draw_from(self.searchable, key, likeness, rng);
                 self.search(&search, &filter, rng)
             }
-            5 => self.name(&self.name_text(name, rng), true, rng),
-            6..=7 => self.name(&key.chars().take(rng.between(1, 8)).collect::<String>(), false, rng),
-            _ => {
-                // Mostly a CPF that several rows carry.
-                let cpf = match self.shared_cpfs.as_slice() {
-                    [_, ..] if !rng.one_in(3) => *rng.pick(&self.shared_cpfs) as usize,
-                    _ => rng.below(self.table.cpfs.keys.len()),
-                };
-                let row = *rng.pick(self.table.cpfs.of(cpf));
-                let (r#where, filter) = filter_questions::draw(self.searchable, Some(row), rng);
-                let (members, answer) = self.cpf(&other_cpf(&self.table.cpfs.keys[cpf], rng), rng);
-                return (members + &r#where, self.sieved(answer, &filter));
+            None if kind == Kind::FilteredExact => self.name(&self.name_text(name, rng), true, rng),
+            None => {
+                let letters = rng.between(1, 8);
+                self.name(&key.chars().take(letters).collect::<String>(), false, rng)
             }
         };
+        (members + &r#where, self.sieved(answer, &filter))
+    }
+
+    /// A CPF, mostly one that several rows carry, with a filter that one of them mostly passes.
+    fn filtered_cpf(&self, rng: &mut Rng) -> (String, Answer<'a>) {
+        let cpf = match self.shared_cpfs.as_slice() {
+            [_, ..] if !rng.one_in(3) => *rng.pick(&self.shared_cpfs) as usize,
+            _ => rng.below(self.table.cpfs.keys.len()),
+        };
+        let row = *rng.pick(self.table.cpfs.of(cpf));
+        let (r#where, filter) = filter_questions::draw(self.searchable, row, rng);
+        let (members, answer) = self.cpf(&other_cpf(&self.table.cpfs.keys[cpf], rng), rng);
         (members + &r#where, self.sieved(answer, &filter))
     }
 

@@ -26,6 +26,8 @@ pub struct Difference {
 pub struct Count {
     /// Questions.
     pub questions: u64,
+    /// Questions that were rightly told of at least one row, and claims on a CPF of the table.
+    pub found: u64,
     /// Requests: one for each page.
     pub requests: u64,
     /// Rows that came and were right, of questions that were answered to their end or as far as they were asked.
@@ -67,6 +69,7 @@ impl Report {
         for (kind, count) in other.counts {
             let sum = self.count(kind);
             sum.questions += count.questions;
+            sum.found += count.found;
             sum.requests += count.requests;
             sum.rows += count.rows;
         }
@@ -83,10 +86,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [rows, cpfs, names] = self.table;
         writeln!(f, "table: {rows} rows, {cpfs} distinct CPFs, {names} distinct names")?;
-        writeln!(f, "{:<22} {:>10} {:>10} {:>12}", "kind", "questions", "requests", "rows")?;
+        writeln!(f, "{:<22} {:>10} {:>10} {:>10} {:>12}", "kind", "questions", "found", "requests", "rows")?;
         for (kind, count) in &self.counts {
-            let Count { questions, requests, rows } = count;
-            writeln!(f, "{:<22} {questions:>10} {requests:>10} {rows:>12}", kind.as_str())?;
+            let Count { questions, found, requests, rows } = count;
+            writeln!(f, "{:<22} {questions:>10} {found:>10} {requests:>10} {rows:>12}", kind.as_str())?;
         }
         if self.overloaded > 0 {
             writeln!(f, "asked again because the server was overloaded: {}", self.overloaded)?;

@@ -17,11 +17,16 @@ pub(crate) const QUESTION_WORDS_MAX: usize = 16;
 /// Letters that a word of a fuzzy question may have.
 pub(crate) const FUZZY_LETTERS_MAX: usize = 64;
 
+/// How many words are common ones.
+const COMMON_WORDS: usize = 25;
+
 /// A table, with what searches look at.
 #[derive(Debug)]
 pub(crate) struct Searchable<'a> {
     pub(crate) table: &'a Table,
     pub(crate) lexicon: Lexicon,
+    /// The numbers of the words that most rows have: questions of these are the dearest.
+    pub(crate) common_words: Vec<usize>,
     /// One for each row.
     pub(crate) sexes: Vec<Option<char>>,
     pub(crate) births: Vec<Option<Day>>,
@@ -84,9 +89,11 @@ impl<'a> Searchable<'a> {
             column.and_then(|column| table.rows[row].cells[column].spelled())
         };
         let rows = 0..table.rows.len();
+        let lexicon = Lexicon::new(names);
         Self {
             table,
-            lexicon: Lexicon::new(names),
+            common_words: lexicon.most_common(COMMON_WORDS),
+            lexicon,
             sexes: rows.clone().map(|row| cell(row, SEX_COLUMN).and_then(|text| read_sex(&text))).collect(),
             births: rows.map(|row| cell(row, BIRTH_COLUMN).and_then(|text| read_day(&text))).collect(),
         }

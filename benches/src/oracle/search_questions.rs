@@ -144,8 +144,13 @@ fn some_words(searchable: &Searchable<'_>, name: &str, rng: &mut Rng) -> Vec<Str
         }
         5 if rng.one_in(2) => words.push(anything(rng)),
         5 => words = vec![anything(rng)],
+        6 => {
+            let common = &searchable.common_words;
+            let count = if rng.one_in(8) { QUESTION_WORDS_MAX } else { rng.between(1, 4) };
+            words = (0..count).map(|_| searchable.lexicon.word(*rng.pick(common)).to_owned()).collect();
+        }
         // Two words are what people mostly type.
-        6..=12 => words.truncate(2),
+        7..=12 => words.truncate(2),
         _ => words.truncate(rng.between(1, all)),
     }
     words

@@ -84,6 +84,13 @@ const WORDS: [&str; 20] = [
 /// Letters of a word that is as long as a fuzzy question's may be, and of one that is longer.
 const LONG_WORDS: [usize; 2] = [64, 65];
 
+/// The table without types, so that a cell keeps the one it is written with, and with some rows below zero.
+const UNTYPED: &str = "ALTER TABLE cpf RENAME TO typed;
+    CREATE TABLE cpf(cpf, nome, sexo, nasc);
+    INSERT INTO cpf(rowid, cpf, nome, sexo, nasc)
+        SELECT CASE WHEN rowid % 16 = 0 THEN -rowid ELSE rowid END, cpf, nome, sexo, nasc FROM typed;
+    DROP TABLE typed;";
+
 /// Spoils the table `cpf` of the registry in `db`.
 ///
 /// # Errors
@@ -91,6 +98,7 @@ const LONG_WORDS: [usize; 2] = [64, 65];
 pub(crate) fn spoil(db: &Path, seed: u64) -> anyhow::Result<()> {
     let mut database = rusqlite::Connection::open(db).context("cannot open the registry that was made")?;
     let change = database.transaction()?;
+    change.execute_batch(UNTYPED).context("cannot make the registry's table anew")?;
     let mut rng = Rng::new(seed, 3);
     let rows: Vec<(i64, Option<Vec<u8>>, Option<String>)> = change
         .prepare("SELECT rowid, CAST(nome AS BLOB), nasc FROM cpf ORDER BY rowid")?
@@ -101,7 +109,7 @@ pub(crate) fn spoil(db: &Path, seed: u64) -> anyhow::Result<()> {
     let mut set_name = change.prepare("UPDATE cpf SET nome = ? WHERE rowid = ?")?;
     for (rowid, name, birth) in rows {
         if rng.one_in(SEX_ONE_IN) {
-            set_sex.execute((*rng.pick(&SEXES), rowid))?;
+            set_sex.execute((other_sex(&mut rng), rowid))?;
         }
         if rng.one_in(BIRTH_ONE_IN) {
             set_birth.execute((other_birth(birth.as_deref().unwrap_or_default(), &mut rng), rowid))?;
@@ -114,14 +122,27 @@ pub(crate) fn spoil(db: &Path, seed: u64) -> anyhow::Result<()> {
     change.commit().context("cannot write the registry that was made")
 }
 
+/// A sex in another writing, or none.
+fn other_sex(rng: &mut Rng) -> Value {
+    match rng.below(24) {
+        0 => Value::Integer(rng.below(12) as i64 - 2),
+        1 => Value::Real(1.0),
+        2 => Value::Blob(b"F".to_vec()),
+        _ => rng.pick(&SEXES).map_or(Value::Null, |text| Value::Text(text.to_owned())),
+    }
+}
+
 /// The same day in another shape, or none.
 fn other_birth(birth: &str, rng: &mut Rng) -> Value {
     let parts = birth.is_ascii().then(|| Some((birth.get(..4)?, birth.get(4..6)?, birth.get(6..8)?))).flatten();
     let Some((year, month, day)) = parts else { return Value::Null };
-    match rng.below(8) {
+    match rng.below(11) {
+        8 => birth.parse().map_or(Value::Null, Value::Integer),
+        9 => birth.parse().map_or(Value::Null, Value::Real),
+        10 => Value::Blob(birth.as_bytes().to_vec()),
         0 | 1 => Value::Text(format!("{year}-{month}-{day}")),
         2 | 3 => Value::Text(format!("{day}/{month}/{year}")),
-        4 => Value::Text(format!("  {birth} ")),
+        4 => Value::Text(format!("\u{3000} {birth}\t")),
         5 => Value::Null,
         _ => Value::Text((*rng.pick(&DAYS)).to_owned()),
     }

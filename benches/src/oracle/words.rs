@@ -146,6 +146,14 @@ impl Lexicon {
         &self.words[at].text
     }
 
+    /// The numbers of the `count` words that most rows have.
+    pub(crate) fn most_common(&self, count: usize) -> Vec<usize> {
+        let mut words: Vec<usize> = (0..self.words.len()).collect();
+        words.sort_by_key(|&at| std::cmp::Reverse(self.words[at].rows));
+        words.truncate(count);
+        words
+    }
+
     /// The names that meet all demands, in their order, and how many postings a search of all words that are near enough has to do with.
     pub(crate) fn search(&self, demands: &[Demand], likeness: Likeness) -> (Vec<Found>, u64) {
         let mut postings = 0;
@@ -252,6 +260,7 @@ mod tests {
     fn postings_are_those_of_all_near_words() {
         let lexicon = Lexicon::new([("ANA ANA", 2), ("ANA LIMA", 3), ("LIMEIRA", 5)].into_iter());
         assert_eq!((lexicon.len(), lexicon.word(1)), (3, "LIMA"));
+        assert_eq!(lexicon.most_common(2), [0, 2]);
         assert_eq!(lexicon.search(&demands("ANA LIM", true), Likeness::Same).1, 5 + 8);
         assert_eq!(lexicon.search(&demands("AN", false), Likeness::Edits).1, 0);
     }

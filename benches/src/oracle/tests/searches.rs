@@ -105,7 +105,7 @@ fn wrong_searches_are_differences() {
             *reply = json!({"status": "ok", "rows": [], "total": 0, "next": null});
         }
     };
-    check(filter, Kind::Filtered, "expected");
+    check(filter, Kind::FilteredWords, "expected");
 }
 
 #[test]

@@ -45,8 +45,9 @@ type Ask<'a> = Box<dyn Fn(&Turn<'_>) -> anyhow::Result<Listed> + 'a>;
 /// One who is asked.
 pub(crate) struct Side<'a> {
     name: &'static str,
-    /// Over so many connections at most: a side that takes seconds for a question is asked over one.
+    /// Over so many connections and in so many rounds at most: a side that takes seconds for a question is asked less.
     connections_max: usize,
+    rounds_max: usize,
     ask: Ask<'a>,
 }
 
@@ -56,7 +57,12 @@ impl<'a> Side<'a> {
         connections_max: usize,
         ask: impl Fn(&Turn<'_>) -> anyhow::Result<Listed> + 'a,
     ) -> Self {
-        Self { name, connections_max, ask: Box::new(ask) }
+        Self { name, connections_max, rounds_max: usize::MAX, ask: Box::new(ask) }
+    }
+
+    /// Asked in the first rounds alone, so many of them.
+    pub(crate) fn at_most(self, rounds_max: usize) -> Self {
+        Self { rounds_max, ..self }
     }
 
     /// Our server.
@@ -114,6 +120,9 @@ pub(crate) fn compare(ground: &Ground<'_>, kinds: &[Kind], sides: &[Side<'_>]) -
             let asked: Vec<usize> = (0..sides.len()).filter(|&at| sides[at].connections_max >= connections).collect();
             let rounds = in_turns(plan.rounds, asked.len(), |round, at| {
                 let side = &sides[asked[at]];
+                if round >= side.rounds_max {
+                    return Ok(None);
+                }
                 ground.say(&format!(
                     "round {} of {}: {}, {}, {connections} at once",
                     round + 1,
@@ -123,9 +132,11 @@ pub(crate) fn compare(ground: &Ground<'_>, kinds: &[Kind], sides: &[Side<'_>]) -
                 ));
                 let first = round * questions.count / plan.rounds;
                 let turn = Turn { questions: &questions, connections, first, at_most: QUESTIONS_MAX, within };
-                (side.ask)(&turn)
+                (side.ask)(&turn).map(Some)
             })?;
             for (&side, rounds) in asked.iter().zip(rounds) {
+                // Those that are left out are the last ones: rounds of the same number stand at the same place.
+                let rounds = rounds.into_iter().flatten().collect();
                 answers.push(Answers { kind: kind_at, connections, side, rounds });
             }
         }

@@ -39,7 +39,8 @@ pub(crate) fn measure(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
              every question is a different one. [FTS5](../benches/compare/fts5.py) ({}) over the same table, its segments merged, all in the page \
              cache: `MATCH`, the whole rows, `ORDER BY nome LIMIT 50`, which are our rows, and without the order, which are any. It is asked in its \
              own process, a connection for each thread, and pays for no network; ours is asked over loopback. Each side asks the same questions from \
-             the same place of the list on for {} s in each round, 1000 at most. Ratios are those of the medians of the questions that both answered, one at a time.\n\n{}",
+             the same place of the list on for {} s in each round, 1000 at most. Ratios are those of the medians of the questions that both answered, one at a time; the p99 of fewer than a \
+             hundred questions is the greatest.\n\n{}",
             peers::python::version()?,
             ground.plan.seconds as f64 / 4.0,
             outcome.table(),

@@ -30,9 +30,11 @@ impl Rows {
     pub(crate) fn rows(&self, rows: u64) {
         self.0.set_position(rows);
     }
+}
 
-    /// Takes the bar away.
-    pub(crate) fn clear(&self) {
+/// Takes the bar away, however the run ends.
+impl Drop for Rows {
+    fn drop(&mut self) {
         self.0.finish_and_clear();
     }
 }

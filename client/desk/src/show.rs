@@ -142,7 +142,7 @@ impl<'a> Show<'a> {
             }
             arrived = ahead.next();
         };
-        progress.clear();
+        drop(progress);
         match broken_off {
             None => self.close(shown, &Outline::default()),
             Some(error) => self.refused(error, shown),

@@ -52,7 +52,7 @@ pub(crate) fn measure(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
         heading: "Mistyped names beside PostgreSQL's pg_trgm".to_owned(),
         text: format!(
             "Words of a row's name in random order, one of them with a letter left out, put in, taken for another or swapped with its neighbour (of \
-             words of eight letters and more one in three has two such mistakes), the first page of 50 rows, the most similar first; every question \
+             words of eight letters and more one in three has two letters taken for others), the first page of 50 rows, the most similar first; every question \
              is a different one. {} with a GIN index on `nome gin_trgm_ops` ({} bytes, {} a row, {built}), its defaults for similarity, the index \
              read into its buffers: `{WHOLE}`; and beside it `{PART}`. Both over loopback, prepared once; it is asked one question at a time, in the first {ROUNDS_MAX} rounds, since it takes seconds. Each side \
              asks the same questions from the same place of the list on for {} s in each round, one at least and 1000 at most, and to its end. Ratios are those of the medians of \

@@ -203,8 +203,11 @@ fn mistype(words: &mut [String], rng: &mut Rng) -> bool {
     }
     let at = *rng.pick(&long);
     let mut letters: Vec<char> = words[at].chars().collect();
-    let is_twice = letters.len() >= TWICE_LETTERS_MIN && rng.one_in(TWICE_ONE_IN);
-    for _ in 0..=usize::from(is_twice) {
+    if letters.len() >= TWICE_LETTERS_MIN && rng.one_in(TWICE_ONE_IN) {
+        // Two letters taken for others are two edits in every case; what is put between two that were swapped would count three.
+        substitute(&mut letters, rng);
+        substitute(&mut letters, rng);
+    } else {
         edit(&mut letters, rng);
     }
     words[at] = letters.into_iter().collect();
@@ -214,16 +217,24 @@ fn mistype(words: &mut [String], rng: &mut Rng) -> bool {
 /// One edit: a letter left out, put in, taken for another, or two neighbours swapped.
 fn edit(letters: &mut Vec<char>, rng: &mut Rng) {
     let at = rng.below(letters.len());
-    let letter = char::from(b'A' + rng.below(26) as u8);
     match rng.below(4) {
         0 => drop(letters.remove(at)),
-        1 => letters.insert(at, letter),
-        2 => letters[at] = letter,
+        1 => letters.insert(at, any_letter(rng)),
+        2 => substitute(letters, rng),
         _ => {
             let at = rng.below(letters.len() - 1);
             letters.swap(at, at + 1);
         }
     }
+}
+
+fn substitute(letters: &mut [char], rng: &mut Rng) {
+    let at = rng.below(letters.len());
+    letters[at] = any_letter(rng);
+}
+
+fn any_letter(rng: &mut Rng) -> char {
+    char::from(b'A' + rng.below(26) as u8)
 }
 
 #[cfg(test)]

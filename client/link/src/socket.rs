@@ -6,6 +6,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
+
 use crate::error::Error;
 use crate::limits::REPLY_BYTES_MAX;
 
@@ -183,8 +185,10 @@ impl Socket {
 pub struct Stopper(TcpStream);
 
 impl Stopper {
-    /// Shuts both directions at once: the server drops what it has in hand, and the client's calls end in [`Error::Closed`].
+    /// Shuts both directions at once: the client's calls end in [`Error::Closed`], and the server drops what it has in hand once the sockets are closed.
     pub fn stop(&self) {
+        // Closed by a reset: a plain end would say that no question follows, and those that were sent be answered.
+        let _ = SockRef::from(&self.0).set_linger(Some(Duration::ZERO));
         // It may be shut already, and then all is as wanted.
         let _ = self.0.shutdown(Shutdown::Both);
     }

@@ -48,8 +48,8 @@ impl<'t> Dictionary<'t> {
     }
 
     /// The word of a number.
-    pub(crate) fn word(&self, number: u32) -> &'t [u8] {
-        self.words[number as usize]
+    pub(crate) fn word(&self, number: u32) -> Option<&'t [u8]> {
+        self.words.get(number as usize).copied()
     }
 
     /// The numbers of the words of the token at a place of the ranking.

@@ -5,13 +5,13 @@
 //! its text and the text; how many runs follow; for each run the distance from the end of the one before, doubled, plus one where it is longer than
 //! one rank, and then its length less two. All numbers are varints.
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 use std::io;
 use std::sync::Arc;
 
-use balcao_index::{WordIndexWriter, varint};
+use balcao_index::{IndexError, varint};
 
 use crate::build::BuildError;
 use crate::occurrences::Dictionary;
@@ -222,48 +222,132 @@ enum SegmentBytes {
     Spilled { file: Arc<SpillFile>, at: u64 },
 }
 
-/// Merges the segments of all shards, in the order of the shards, each with the shard's first rank, into the word index: how many words it has.
-/// Spilled ones are read about `read_bytes` at a time.
+/// What a merge comes to: a word, ascending, and then its ranks, ascending too.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step<'a> {
+    Word(&'a [u8]),
+    /// So many ranks from the first one on.
+    Run(u32, u32),
+}
+
+/// Merges the segments of all shards, in the order of the shards, each with the shard's first rank. Spilled ones are read about `read_bytes` at a time.
 pub(crate) fn merge(
     segments: &[(u32, Segment)],
     dictionary: &Dictionary<'_>,
     read_bytes: usize,
-    writer: &mut WordIndexWriter,
-) -> Result<u64, BuildError> {
+    mut put: impl FnMut(Step<'_>) -> Result<(), IndexError>,
+) -> Result<(), BuildError> {
     let mut readers: Vec<_> = segments.iter().map(|(base, segment)| Reader::new(*base, segment, read_bytes)).collect();
     let mut heads = BinaryHeap::with_capacity(readers.len());
-    for (at, reader) in readers.iter_mut().enumerate() {
+    for (segment, reader) in readers.iter_mut().enumerate() {
         if let Some(word) = reader.next_word().map_err(BuildError::Spill)? {
-            heads.push(Reverse((word, at)));
+            heads.push(Head { word, segment });
         }
     }
-    let (mut current, mut words) = (None, 0);
+    let mut current = None;
     while let Some(mut head) = heads.peek_mut() {
-        let Reverse((word, at)) = &mut *head;
-        if current.as_ref() != Some(word) {
-            let number = (word.rank / 2).saturating_sub(1);
-            writer.begin_word(if word.rank & 1 == 0 { dictionary.word(number) } else { &word.text })?;
+        let Head { word, segment } = &mut *head;
+        if current.as_ref() != Some(&*word) {
+            put(Step::Word(word.bytes(dictionary).ok_or_else(senseless).map_err(BuildError::Spill)?))?;
             current = Some(word.clone());
-            words += 1;
         }
-        let reader = &mut readers[*at];
+        let reader = &mut readers[*segment];
         while let Some((start, length)) = reader.next_run().map_err(BuildError::Spill)? {
-            writer.push_run(start, length)?;
+            put(Step::Run(start, length))?;
         }
         match reader.next_word().map_err(BuildError::Spill)? {
             Some(next) => *word = next,
             None => drop(PeekMut::pop(head)),
         }
     }
-    Ok(words)
+    Ok(())
 }
 
 /// A word in the order of all words; the text is empty for those of the dictionary.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug)]
 struct WordRank {
     rank: u32,
     text: Vec<u8>,
 }
+
+impl WordRank {
+    fn bytes<'w>(&'w self, dictionary: &Dictionary<'w>) -> Option<&'w [u8]> {
+        if self.rank & 1 == 1 {
+            return Some(&self.text);
+        }
+        (self.rank / 2).checked_sub(1).and_then(|number| dictionary.word(number))
+    }
+}
+
+impl Ord for WordRank {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Nearly all words are in the dictionary: no look at their texts, which are elsewhere in the memory.
+        let of_rank = self.rank.cmp(&other.rank);
+        if of_rank.is_eq() && self.rank & 1 == 1 { self.text.cmp(&other.text) } else { of_rank }
+    }
+}
+
+impl PartialOrd for WordRank {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for WordRank {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for WordRank {}
+
+/// The next word of a segment: the least word first, of one word the segments in their order.
+#[derive(Debug)]
+struct Head {
+    word: WordRank,
+    segment: usize,
+}
+
+impl Ord for Head {
+    /// The greatest of a heap is the least word.
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.word.cmp(&self.word).then_with(|| other.segment.cmp(&self.segment))
+    }
+}
+
+impl PartialOrd for Head {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+
+    // Left to themselves these compare twice.
+    #[inline]
+    fn lt(&self, other: &Self) -> bool {
+        self.cmp(other).is_lt()
+    }
+
+    #[inline]
+    fn le(&self, other: &Self) -> bool {
+        self.cmp(other).is_le()
+    }
+
+    #[inline]
+    fn ge(&self, other: &Self) -> bool {
+        self.cmp(other).is_ge()
+    }
+}
+
+impl PartialEq for Head {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Head {}
 
 /// Reads a segment forward.
 struct Reader<'a> {

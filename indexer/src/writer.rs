@@ -23,7 +23,7 @@ use crate::progress::Progress;
 use crate::ranking::Ranking;
 use crate::run::{Keys, READ_BYTES, Run};
 use crate::scan::Scanned;
-use crate::segments::{self, Segment};
+use crate::segments::{self, Segment, Step};
 use crate::store::Store;
 
 /// Writes the files of a generation.
@@ -283,7 +283,14 @@ impl Writer<'_> {
             base += rows;
         }
         let mut writer = WordIndexWriter::create_with(self.storage, &self.generation.folder())?;
-        let words = segments::merge(&all, dictionary, self.read_bytes(all.len()), &mut writer)?;
+        let mut words = 0;
+        segments::merge(&all, dictionary, self.read_bytes(all.len()), |step| match step {
+            Step::Word(word) => {
+                words += 1;
+                writer.begin_word(word)
+            }
+            Step::Run(start, length) => writer.push_run(start, length),
+        })?;
         Ok((writer.finish()?, words))
     }
 

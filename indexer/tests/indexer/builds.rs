@@ -46,13 +46,25 @@ fn the_summary() {
     let members = summary.as_object_mut().unwrap();
     assert!(members.remove("seconds").unwrap().as_f64().unwrap() > 0.0);
     assert!(members.remove("bytes").unwrap().as_u64().unwrap() > 0);
+    for (part, least) in [("words", 100), ("filters", 12)] {
+        let bytes = members[part].as_object_mut().unwrap().remove("bytes").unwrap();
+        assert!(bytes.as_u64().unwrap() > least, "{part}: {bytes}");
+    }
     let anomalies = json!({"cpf_check_digits": 1, "cpf_unreadable": 2, "name_empty": 1, "unreachable": 1});
-    let expected = json!({"generation": "g000001", "rows": 4, "cpf_rows": 2, "name_rows": 3, "anomalies": anomalies, "spilled_bytes": 0});
+    let expected = json!({"generation": "g000001", "rows": 4, "cpf_rows": 2, "name_rows": 3, "anomalies": anomalies, "spilled_bytes": 0,
+        "words": {"distinct": 3}, "filters": {"sex_column": "sexo", "birth_column": "nasc", "sex_unreadable": 0, "birth_unreadable": 4}});
     assert_eq!(summary, expected);
     // The same in words.
     let text = run(&place.build(&[]));
     assert_eq!((text.code, &*text.error), (Some(0), ""));
-    for line in ["generation g000002 published", "rows         4", "cpf_unreadable     2"] {
+    assert!(text.out.contains("words        3 distinct, "), "{}", text.out);
+    for line in [
+        "generation g000002 published",
+        "rows         4",
+        "cpf_unreadable     2",
+        "by sex       column sexo, 0 without a value",
+        "by birth     column nasc, 4 without a value",
+    ] {
         assert!(text.out.lines().any(|found| found == line), "{line}: {}", text.out);
     }
 

@@ -31,8 +31,8 @@ fn every_file_every_region() {
     let index = Path::new(&place.index);
     verify(index, None, &Silent).unwrap();
     let files: Vec<_> = fs::read_dir(place.generation()).unwrap().map(|file| file.unwrap().path()).collect();
-    // Keys and rowids of two shards by CPF and of two by name, words, anomalies, and the manifest.
-    assert_eq!(files.len(), 11, "{files:?}");
+    // Keys and rowids of two shards by CPF and of two by name, filters of these, both files of words, anomalies, and the manifest.
+    assert_eq!(files.len(), 14, "{files:?}");
     for path in &files {
         let file = path.file_name().unwrap().to_str().unwrap();
         let whole = fs::read(path).unwrap();

@@ -16,3 +16,4 @@ mod kills;
 mod pages;
 mod refusals;
 mod registry;
+mod search;

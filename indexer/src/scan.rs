@@ -269,7 +269,7 @@ impl<'a> Scanner<'a> {
                 break;
             }
             match record.and_then(|record| source.cells(record)) {
-                Some(cells) => self.row(rowid, cells)?,
+                Some(cells) => self.row(rowid, &cells)?,
                 None => {
                     let mut rows = sqlite.query([rowid, rowid]).map_err(RegistryError::from)?;
                     let row = rows.next().map_err(RegistryError::from)?.ok_or(BuildError::Disorder)?;
@@ -301,10 +301,10 @@ impl<'a> Scanner<'a> {
     fn row_of_sqlite(&mut self, rowid: i64, row: &rusqlite::Row<'_>) -> Result<(), BuildError> {
         let value = |at| row.get_ref(at).map(cell).map_err(RegistryError::from);
         let filters = self.shared.source.filters.further_cells(|at| value(at + 3))?;
-        self.row(rowid, Cells { cpf: value(1)?, name: value(2)?, filters })
+        self.row(rowid, &Cells { cpf: value(1)?, name: value(2)?, filters })
     }
 
-    fn row(&mut self, rowid: i64, cells: Cells<'_>) -> Result<(), BuildError> {
+    fn row(&mut self, rowid: i64, cells: &Cells<'_>) -> Result<(), BuildError> {
         let source = self.shared.source;
         let row = distance(source.span.0, rowid);
         let Self { shared, names, anomalies, found, key, .. } = self;

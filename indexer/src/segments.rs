@@ -124,7 +124,7 @@ impl<'a> SegmentWriter<'a> {
                     break;
                 }
                 out.word(2 * above + 1, Some(text(&runs[0])));
-                out.runs(runs.iter().map(|run| (run.start, run.length)));
+                out.runs(&runs.iter().map(|run| (run.start, run.length)));
                 others.next();
             }
         };
@@ -132,7 +132,7 @@ impl<'a> SegmentWriter<'a> {
             let word = self.runs[runs[0] as usize].word;
             put_others(&mut out, word);
             out.word(2 * word + 2, None);
-            out.runs(runs.iter().map(|&at| (self.runs[at as usize].start, self.runs[at as usize].length)));
+            out.runs(&runs.iter().map(|&at| (self.runs[at as usize].start, self.runs[at as usize].length)));
         }
         put_others(&mut out, u32::MAX);
         out.bytes
@@ -177,7 +177,7 @@ impl Packer {
     }
 
     /// Packs the runs of a word, neighbours as one.
-    fn runs(&mut self, runs: impl Iterator<Item = (u32, u32)> + Clone) {
+    fn runs(&mut self, runs: &(impl Iterator<Item = (u32, u32)> + Clone)) {
         let joined = || Joined { runs: runs.clone().peekable() };
         varint::write(&mut self.bytes, joined().count() as u64);
         let mut end = 0;

@@ -99,8 +99,8 @@ fn check(place: &Place) {
         }
         let value = generation.filters().unwrap().get(rank.into()).unwrap();
         let code = |c: char| if c.is_ascii_digit() { 27 + c as u8 - b'0' } else { 1 + c as u8 - b'A' };
-        assert_eq!(value.sex.map(|sex| sex.code()), sex(sex_cell).map(code), "{sex_cell:?}");
-        assert_eq!(value.birth.map(|birth| birth.days()), birth(birth_cell).map(days), "{birth_cell:?}");
+        assert_eq!(value.sex.map(balcao_record::Sex::code), sex(sex_cell).map(code), "{sex_cell:?}");
+        assert_eq!(value.birth.map(balcao_record::BirthDay::days), birth(birth_cell).map(days), "{birth_cell:?}");
     }
     let mut found = BTreeMap::new();
     let index = generation.word_index().unwrap();
@@ -234,9 +234,9 @@ fn forge(place: &Place, other: &Place, words: bool) {
     let build = Build::begin(Path::new(&place.index)).unwrap();
     let mut manifest = own.manifest().clone();
     (manifest.generation, manifest.former) = (build.name().to_owned(), build.former().map(str::to_owned));
-    manifest
-        .files()
-        .for_each(|file| drop(fs::copy(own.folder().join(&file.name), build.folder().join(&file.name)).unwrap()));
+    for file in manifest.files() {
+        fs::copy(own.folder().join(&file.name), build.folder().join(&file.name)).unwrap();
+    }
     if words {
         manifest.word_index = theirs.manifest().word_index.clone();
         fs::copy(theirs.folder().join("words.index"), build.folder().join("words.index")).unwrap();

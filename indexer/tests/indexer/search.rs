@@ -234,9 +234,9 @@ fn forge(place: &Place, other: &Place, words: bool) {
     let build = Build::begin(Path::new(&place.index)).unwrap();
     let mut manifest = own.manifest().clone();
     (manifest.generation, manifest.former) = (build.name().to_owned(), build.former().map(str::to_owned));
-    manifest
-        .files()
-        .for_each(|file| drop(fs::copy(own.folder().join(&file.name), build.folder().join(&file.name)).unwrap()));
+    for file in manifest.files() {
+        fs::copy(own.folder().join(&file.name), build.folder().join(&file.name)).unwrap();
+    }
     if words {
         manifest.word_index = theirs.manifest().word_index.clone();
         fs::copy(theirs.folder().join("words.index"), build.folder().join("words.index")).unwrap();

@@ -3,6 +3,7 @@
 //! [`Snapshot::answer`] is a function from a request to a reply: no sockets, no coroutines, no
 //! clock. Tests and benches call it directly.
 
+mod asked;
 mod batch;
 mod lookup;
 mod quota;

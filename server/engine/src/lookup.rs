@@ -6,7 +6,8 @@ use balcao_index::{IndexError, Part, cluster_rowid};
 use balcao_wire::limits::{BATCH_ROWS_MAX, REPLY_BYTES_MAX};
 use balcao_wire::{Code, Cursor, Fault, Id, Key, Lookup, Match, Operation, Request, RowsWriter};
 
-use crate::rows::{Asked, RowError, RowStore};
+use crate::asked::Asked;
+use crate::rows::{RowError, RowStore};
 use crate::snapshot::{Answer, Snapshot, refuse, unavailable};
 
 /// A question whose ranks are known, and whose rows are not fetched yet. Making one costs some microseconds and touches only the index.

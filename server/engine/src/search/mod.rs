@@ -19,8 +19,9 @@ use balcao_index::{Filters, Part, cluster_rowid};
 use balcao_wire::limits::{QUESTION_WORDS_MAX, REPLY_BYTES_MAX};
 use balcao_wire::{Code, Cursor, Ending, Fault, Id, Key, Lookup, Match, RowsWriter, SearchPlace};
 
+use crate::asked::Asked;
 use crate::lookup::{cursor_beyond, foreign_cursor};
-use crate::rows::{Asked, RowError};
+use crate::rows::RowError;
 use crate::snapshot::{Answer, Snapshot, refuse, unavailable};
 use pages::{Page, Place};
 use walk::{LEVELS_MAX, Source, Walk};

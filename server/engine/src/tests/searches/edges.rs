@@ -262,7 +262,7 @@ fn who_does_not_wait_any_longer() {
         let needed = (0..100_000).find(|&looks| {
             let reply = answer_for(&desk.snapshot, line, looks);
             let is_whole = reply == whole;
-            assert!(is_whole || reply == serde_json::json!({"status": "error", "code": "deadline_exceeded"}), "{line}");
+            assert!(is_whole || reply["code"] == "deadline_exceeded", "{line}");
             is_whole
         });
         assert!(

@@ -90,9 +90,9 @@ pub struct FilterEntry {
     /// The column with the day of birth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub birth_column: Option<String>,
-    /// Rows with a name whose sex is none.
+    /// Rows whose sex is none, with a name or without.
     pub sex_unreadable: u64,
-    /// Rows with a name whose day of birth is none.
+    /// Rows whose day of birth is none, with a name or without.
     pub birth_unreadable: u64,
     /// A file for each shard of names.
     pub files: Vec<FileEntry>,

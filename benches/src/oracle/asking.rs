@@ -126,6 +126,7 @@ impl<'a> Asker<'a> {
                 }
                 let mut question = catalogue.question(at);
                 self.report.count(question.kind).questions += 1;
+                self.report.long += u64::from(question.is_long());
                 let (members, limit) = question.request(None);
                 self.send(Asked { question, members, limit, taken: 0, pages: 0, text_id: false, in_batch: false })?;
             }
@@ -168,6 +169,7 @@ impl<'a> Asker<'a> {
         let kind = asked.question.kind;
         match judge(self.table, asked.question.expected(), asked.taken, asked.limit, &reply) {
             Ok(Step::Done) => {
+                self.report.paged += u64::from(asked.question.is_long());
                 self.came(&asked.question, asked.question.expected().rows());
                 Ok(())
             }

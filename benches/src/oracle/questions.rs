@@ -25,11 +25,11 @@ const PAGES_MAX: usize = 40;
 /// A strange name with more rows than this is asked by `exact` instead.
 const STRANGE_ROWS_MAX: usize = 1000;
 
-/// A search with more rows than this is mostly not paged to its end.
-const SEARCH_ROWS_MAX: usize = 4000;
+/// A search with more rows than this is long: mostly it is not paged to its end.
+pub(crate) const SEARCH_ROWS_MAX: usize = 4000;
 
-/// One search in so many is, whatever it finds.
-const PAGED_ALL_ONE_IN: usize = 24;
+/// One long search in so many is, in the largest pages; not all of them, so that a run stays short.
+const PAGED_ALL_ONE_IN: usize = 4;
 
 /// Pages of the others.
 const SEARCH_PAGES_MAX: usize = 5;
@@ -193,6 +193,10 @@ impl Question<'_> {
             return (members, LIMIT_DEFAULT);
         }
         let limit = match self.rng.below(8) {
+            _ if self.is_long() && self.pages_max == usize::MAX => {
+                members.push_str(&format!(",\"limit\":{LIMIT_MAX}"));
+                LIMIT_MAX
+            }
             0 if rows <= LIMIT_DEFAULT * PAGES_MAX => {
                 members.push_str(["", ",\"limit\":null"][self.rng.below(2)]);
                 LIMIT_DEFAULT
@@ -214,6 +218,11 @@ impl Question<'_> {
             members.push_str(",\"unknown\":[1,{\"deep\":null}]");
         }
         (members, limit)
+    }
+
+    /// Whether it is a search with so many rows that it is mostly not paged to its end.
+    pub(crate) fn is_long(&self) -> bool {
+        matches!(&self.answer, Answer::Found { found, .. } if found.rows.len() > SEARCH_ROWS_MAX)
     }
 
     /// Whether it is not asked further behind `pages` pages.
@@ -320,13 +329,11 @@ impl<'a> Catalogue<'a> {
                 self.name(&text, exact || rng.one_in(2), &mut rng)
             }
         };
-        let pages_max = match &answer {
-            Answer::Found { found, .. } if found.rows.len() > SEARCH_ROWS_MAX && !rng.one_in(PAGED_ALL_ONE_IN) => {
-                rng.between(1, SEARCH_PAGES_MAX)
-            }
-            _ => usize::MAX,
-        };
-        Question { kind, key, answer, pages_max, rng }
+        let mut question = Question { kind, key, answer, pages_max: usize::MAX, rng };
+        if question.is_long() && !question.rng.one_in(PAGED_ALL_ONE_IN) {
+            question.pages_max = question.rng.between(1, SEARCH_PAGES_MAX);
+        }
+        question
     }
 
     /// Which kind question `number` is of, and the how-manieth of its kind it is.
@@ -441,5 +448,25 @@ impl<'a> Catalogue<'a> {
             Answer::Rows { rows, warning } => Answer::Found { found: self.searchable.filtered(rows, filter), warning },
             other => other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_search_that_is_paged_to_its_end_has_the_largest_pages() {
+        let question = |rows: u32, pages_max| {
+            let found = Rows { rows: (0..rows).collect(), distances: None, postings: u64::from(rows) };
+            let answer = Answer::Found { found, warning: false };
+            Question { kind: Kind::Words, key: String::new(), answer, pages_max, rng: Rng::new(1, 1) }
+        };
+        let limits = |mut question: Question<'static>| (0..50).map(move |_| question.request(Some("a")).1);
+        let long = SEARCH_ROWS_MAX as u32 + 1;
+        assert!(question(long, usize::MAX).is_long() && !question(long - 1, usize::MAX).is_long());
+        assert!(limits(question(long, usize::MAX)).all(|limit| limit == LIMIT_MAX));
+        assert!(limits(question(long, 3)).any(|limit| limit < LIMIT_MAX));
+        assert!(limits(question(long - 1, usize::MAX)).any(|limit| limit < LIMIT_MAX));
     }
 }

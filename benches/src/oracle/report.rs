@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::questions::Kind;
+use super::questions::{Kind, SEARCH_ROWS_MAX};
 
 /// How many differences are kept in full.
 const SHOWN_MAX: usize = 10;
@@ -47,6 +47,10 @@ pub struct Report {
     pub bounded: u64,
     /// Pages that told of how many rows there are at least.
     pub uncounted: u64,
+    /// Searches with so many rows that they are mostly not paged to their end.
+    pub long: u64,
+    /// Those of them whose every page came and was right.
+    pub paged: u64,
     /// All differences.
     pub differences: u64,
     /// The first ten of them.
@@ -76,6 +80,8 @@ impl Report {
         self.overloaded += other.overloaded;
         self.bounded += other.bounded;
         self.uncounted += other.uncounted;
+        self.long += other.long;
+        self.paged += other.paged;
         self.differences += other.differences;
         self.shown.extend(other.shown);
         self.shown.truncate(SHOWN_MAX);
@@ -97,10 +103,30 @@ impl fmt::Display for Report {
         if self.bounded + self.uncounted > 0 {
             writeln!(f, "pages cut short by the bound: {}, with `total_at_least`: {}", self.bounded, self.uncounted)?;
         }
+        if self.long > 0 {
+            writeln!(
+                f,
+                "searches of more than {SEARCH_ROWS_MAX} rows paged to the end: {} of {}",
+                self.paged, self.long
+            )?;
+        }
         for Difference { kind, rowid, what } in &self.shown {
             let rowid = rowid.map_or_else(|| "-".to_owned(), |rowid| rowid.to_string());
             writeln!(f, "difference: {}, rowid {rowid}: {what}", kind.as_str())?;
         }
         write!(f, "differences: {}", self.differences)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_many_long_searches_were_paged_to_the_end_is_told() {
+        let mut report = Report { long: 5, paged: 2, ..Report::default() };
+        report.merge(Report { long: 3, paged: 1, ..Report::default() });
+        assert!(report.to_string().contains("of more than 4000 rows paged to the end: 3 of 8\n"), "{report}");
+        assert!(!Report::default().to_string().contains("paged to the end"));
     }
 }

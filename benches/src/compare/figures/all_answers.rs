@@ -68,7 +68,8 @@ pub(crate) fn measure(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
     let grew = |side: usize| over(&all, move |run| mib(run.grew[side]));
     let mut text = format!(
         "`client nome {NAME} --all` into a pipe that is read and forgotten: {} rows, all of which came out in every run. Seconds are those of the \
-         whole program. Private memory is RssAnon, sampled every {} ms; it grew is the greatest behind the {}th row less that at this row.\n\n\
+         whole program. Private memory is RssAnon, sampled every {} ms; it grew is the greatest behind the {}th row less that at this row; of all \
+         runs the one in which it grew most must stay within the goal.\n\n\
          | | rows a second | seconds | client: peak MiB | it grew | server: peak MiB | it grew |\n| --- | --- | --- | --- | --- | --- | --- |\n",
         grouped(total),
         LOOK_EVERY.as_millis(),

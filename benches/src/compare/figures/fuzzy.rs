@@ -39,6 +39,7 @@ pub(crate) fn measure(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
     let sides = [Side::ours(&server), similar("pg_trgm, `%`", &whole), similar("pg_trgm, `<%`", &part)];
     let outcome = typed::compare(ground, &[Kind::FUZZY_ONE, Kind::FUZZY_THREE], &sides)?;
     drop(sides);
+    let [one, three] = [0, 1].map(|kind| outcome.shared(kind, 1));
     server.stop()?;
     let goals = [(Goal::FuzzyOne, outcome.times(0, 1)), (Goal::FuzzyThree, outcome.times(1, 1))];
     let p99 = (Goal::FuzzyP99, outcome.slowest_p99_ms());
@@ -56,12 +57,15 @@ pub(crate) fn measure(ground: &mut Ground<'_>) -> anyhow::Result<Report> {
              is a different one. {} with a GIN index on `nome gin_trgm_ops` ({} bytes, {} a row, {built}), its defaults for similarity, the index \
              read into its buffers: `{WHOLE}`; and beside it `{PART}`. Both over loopback, prepared once; it is asked one question at a time, in the first {ROUNDS_MAX} rounds, since it takes seconds. Each side \
              asks the same questions from the same place of the list on for {} s in each round, one at least and 1000 at most, and to its end. Ratios are those of the medians of \
-             the questions that both answered; that `%` is what was asked for. The p99 of \
+             the questions that both answered; that `%` is what was asked for: over {one} questions of one word and {three} of three, of all rounds \
+             together. Before anything is measured each side is asked from the same places of the list on without measuring, for {} s at most for \
+             each kind of question: ours gets through it or far, PostgreSQL as far as its seconds a question let it. The p99 of \
              fewer than a hundred questions is the greatest.\n\n{}",
             peers::postgres::version()?,
             grouped(bytes),
             per_row(bytes, rows),
             ground.plan.seconds as f64 / 4.0,
+            typed::WARMUP.as_secs(),
             outcome.table(),
         ),
         reached: reached.collect(),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 
 use crate::compare::ground::Ground;
 use crate::compare::ground::asked::{Kind, Questions};
@@ -27,8 +27,8 @@ const QUESTIONS_MAX: usize = 1000;
 /// A turn takes this part of the seconds of a load.
 const SECONDS_PART: f64 = 0.25;
 
-/// Seconds in which every question of a kind is asked of ours once, without measuring, at most.
-const WARMUP: Duration = Duration::from_secs(20);
+/// Seconds in which every question of a kind is asked of a side once, without measuring, at most.
+pub(crate) const WARMUP: Duration = Duration::from_secs(20);
 
 /// One turn of a side.
 pub(crate) struct Turn<'a> {
@@ -48,6 +48,8 @@ pub(crate) struct Side<'a> {
     /// Over so many connections and in so many rounds at most: a side that takes seconds for a question is asked less.
     connections_max: usize,
     rounds_max: usize,
+    /// Whether it asks the list without measuring in every turn: what is a new process each time has nothing of a warming before.
+    warms_itself: bool,
     ask: Ask<'a>,
 }
 
@@ -57,12 +59,17 @@ impl<'a> Side<'a> {
         connections_max: usize,
         ask: impl Fn(&Turn<'_>) -> anyhow::Result<Listed> + 'a,
     ) -> Self {
-        Self { name, connections_max, rounds_max: usize::MAX, ask: Box::new(ask) }
+        Self { name, connections_max, rounds_max: usize::MAX, warms_itself: false, ask: Box::new(ask) }
     }
 
     /// Asked in the first rounds alone, so many of them.
     pub(crate) fn at_most(self, rounds_max: usize) -> Self {
         Self { rounds_max, ..self }
+    }
+
+    /// Begins each turn with the list, unmeasured.
+    pub(crate) fn warms_itself(self) -> Self {
+        Self { warms_itself: true, ..self }
     }
 
     /// Our server.
@@ -105,17 +112,11 @@ pub(crate) fn compare(ground: &Ground<'_>, kinds: &[Kind], sides: &[Side<'_>]) -
     let mut answers = Vec::new();
     for (kind_at, kind) in kinds.iter().enumerate() {
         let questions = ground.questions(kind)?;
-        ground.say(&format!("asking ours without measuring: {}", kind.name));
-        let at_most = questions.count;
-        let warm = Turn { questions: &questions, connections: 1, first: 0, at_most, within: WARMUP };
-        let warm = (sides[0].ask)(&warm)?;
-        let refused: u64 = warm.errors.values().sum();
-        ensure!(
-            (refused as usize) < warm.took_us.len(),
-            "our server refuses every question for {}: {}",
-            kind.name,
-            errors([&warm.errors])
-        );
+        for side in sides.iter().filter(|side| !side.warms_itself) {
+            ground.say(&format!("asking {} without measuring: {}", side.name, kind.name));
+            warm(side, &questions, plan.rounds)
+                .with_context(|| format!("{} cannot be asked for {}", side.name, kind.name))?;
+        }
         for connections in CONNECTIONS {
             let asked: Vec<usize> = (0..sides.len()).filter(|&at| sides[at].connections_max >= connections).collect();
             let rounds = in_turns(plan.rounds, asked.len(), |round, at| {
@@ -145,6 +146,25 @@ pub(crate) fn compare(ground: &Ground<'_>, kinds: &[Kind], sides: &[Side<'_>]) -
     Ok(Outcome { kinds, sides: sides.iter().map(|side| side.name).collect(), answers })
 }
 
+/// Asks a side all questions once, as far as [`WARMUP`] goes: from each place on where a round begins, so that what is measured of a slow side
+/// is what it was asked before.
+fn warm(side: &Side<'_>, questions: &Questions, rounds: usize) -> anyhow::Result<()> {
+    let asked = rounds.min(side.rounds_max);
+    let (mut came, mut refused) = (0, Vec::new());
+    for round in 0..asked {
+        let [first, end] = [round, round + 1].map(|round| round * questions.count / rounds);
+        // A side that is asked in few rounds alone has all the time for these.
+        let turn =
+            Turn { questions, connections: 1, first, at_most: (end - first).max(1), within: WARMUP / asked as u32 };
+        let listed = (side.ask)(&turn)?;
+        came += listed.took_us.len();
+        refused.push(listed.errors);
+    }
+    let count: u64 = refused.iter().flat_map(BTreeMap::values).sum();
+    ensure!((count as usize) < came, "every question is refused: {}", errors(&refused));
+    Ok(())
+}
+
 impl Outcome {
     fn of(&self, kind: usize, connections: usize, side: usize) -> Option<&Answers> {
         let is_it = |answers: &&Answers| (answers.kind, answers.connections, answers.side) == (kind, connections, side);
@@ -167,6 +187,12 @@ impl Outcome {
             Spread::new(rounds.iter().map(|listed| percentile(&listed.took_us, 0.99) / 1e3))
         });
         of_kinds.max_by(|a, b| a.median().total_cmp(&b.median()))
+    }
+
+    /// Over how many questions [`Self::times`] is, of all rounds together.
+    pub(crate) fn shared(&self, kind: usize, side: usize) -> usize {
+        let (Some(ours), Some(theirs)) = (self.of(kind, 1, 0), self.of(kind, 1, side)) else { return 0 };
+        ours.rounds.iter().zip(&theirs.rounds).map(|(ours, theirs)| ours.took_us.len().min(theirs.took_us.len())).sum()
     }
 
     /// Questions that ours did not answer as it should.
@@ -226,6 +252,8 @@ fn percentile(took_us: &[u64], quantile: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
 
     fn listed(took_us: &[u64]) -> Listed {
@@ -252,11 +280,31 @@ mod tests {
     }
 
     #[test]
+    fn a_side_is_warmed_where_its_rounds_begin() {
+        let questions = Questions { requests: "requests".into(), bare: "bare".into(), count: 10 };
+        let asked = RefCell::new(Vec::new());
+        let side = |refused: u64| {
+            let asked = &asked;
+            Side::new("a peer", 1, move |turn| {
+                asked.borrow_mut().push((turn.first, turn.at_most));
+                Ok(Listed { errors: BTreeMap::from([("overloaded".to_owned(), refused)]), ..listed(&[1, 1]) })
+            })
+        };
+        warm(&side(1), &questions, 3).unwrap();
+        assert_eq!(asked.take(), [(0, 3), (3, 3), (6, 4)]);
+        warm(&side(0).at_most(2), &questions, 3).unwrap();
+        assert_eq!(asked.take(), [(0, 3), (3, 3)]);
+        let error = warm(&side(2), &questions, 3).unwrap_err().to_string();
+        assert!(error.contains("6 `overloaded`"), "{error}");
+    }
+
+    #[test]
     fn sides_are_compared_over_what_both_answered() {
         // The peer answers two questions in the first round: the dear ones at the end are not held against it, nor for it.
         let outcome = outcome([&[10, 20, 900, 900], &[10]], [&[40, 60], &[30]]);
         assert_eq!(outcome.times(0, 1), Spread::new([4.0, 3.0]));
-        assert_eq!(outcome.times(0, 2), None);
+        assert_eq!(outcome.shared(0, 1), 2 + 1);
+        assert_eq!((outcome.times(0, 2), outcome.shared(0, 2)), (None, 0));
         assert_eq!(outcome.slowest_p99_ms(), Spread::new([0.9, 0.01]));
         let table = outcome.table();
         assert!(table.contains("| a kind | 1 | a peer | 3 | 0.04 (0.03–0.04) |"), "{table}");

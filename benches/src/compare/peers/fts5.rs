@@ -44,6 +44,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) at_most: usize,
     pub(crate) seconds: f64,
     pub(crate) threads: usize,
+    /// So long each thread asks the list without measuring before, at most.
+    pub(crate) warm_seconds: f64,
 }
 
 /// Makes the index in the database itself.
@@ -71,7 +73,7 @@ pub(crate) fn ask(db: &Path, asked: &Asked<'_>) -> anyhow::Result<Listed> {
     for number in [asked.first, asked.at_most] {
         command.arg(number.to_string());
     }
-    command.args([asked.seconds.to_string(), asked.threads.to_string()]);
+    command.args([asked.seconds.to_string(), asked.threads.to_string(), asked.warm_seconds.to_string()]);
     let figures = parse(&crate::processes::output(command)?)?;
     let took = figures["took_us"].as_array().context("FTS5 told no times")?;
     let took_us: Option<Vec<u64>> = took.iter().map(Value::as_u64).collect();
@@ -109,7 +111,9 @@ mod tests {
         assert!(built.seconds > 0.0 && built.bytes > 0);
         std::fs::write(&questions, "SILVA\nSILVA MARIA\nSILVANO JOA\nNOBODY\n").unwrap();
         for (order, threads) in [(Order::Name, 1), (Order::Rowid, 3)] {
-            let asked = Asked { questions: &questions, order, first: 0, at_most: 4, seconds: 60.0, threads };
+            let warm_seconds = if threads == 1 { 0.0 } else { 60.0 };
+            let asked =
+                Asked { questions: &questions, order, first: 0, at_most: 4, seconds: 60.0, threads, warm_seconds };
             let listed = ask(&db, &asked).unwrap();
             assert_eq!((listed.took_us.len(), listed.rows), (4, 3 + 1 + 1));
             // Round and round from the third on, one question at least.

@@ -1,3 +1,5 @@
+//! Tests of segments: runs, words and their merge against a plain model, in any memory.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use balcao_index::{RealFiles, TokenTable, token_ends};

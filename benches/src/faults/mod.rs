@@ -1,7 +1,8 @@
 //! Faults: an index whose bytes are flipped and whose files are cut, one damage after the other; `indexer verify` must name the file, and a
 //! server must refuse it, or answer what is right and `unavailable` beside it.
 //!
-//! It drives the programs by their command lines and the wire. What must be answered comes from a plain scan of the table.
+//! It drives the programs by their command lines and the wire. What must be answered comes from a plain scan of the table. It asks by CPF and by whole names and
+//! prefixes; searches in damaged words and filter columns are asked by the engine's tests.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};

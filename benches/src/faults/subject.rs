@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     CpfRows,
     NameKeys,
     NameRows,
+    NameFilters,
+    WordIndex,
     Anomalies,
     Manifest,
     Current,
@@ -29,12 +31,14 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// In the order of their numbers.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Words,
         Self::CpfKeys,
         Self::CpfRows,
         Self::NameKeys,
         Self::NameRows,
+        Self::NameFilters,
+        Self::WordIndex,
         Self::Anomalies,
         Self::Manifest,
         Self::Current,
@@ -48,6 +52,8 @@ impl Kind {
             Self::CpfRows => "`cpf-NNNN.rows`",
             Self::NameKeys => "`name-NNNN.keys`",
             Self::NameRows => "`name-NNNN.rows`",
+            Self::NameFilters => "`name-NNNN.cols`",
+            Self::WordIndex => "`words.index`",
             Self::Anomalies => "`anomalies.csv`",
             Self::Manifest => "`MANIFEST`",
             Self::Current => "`CURRENT`",
@@ -57,6 +63,7 @@ impl Kind {
     fn of(name: &str) -> Option<Self> {
         Some(match name {
             "words.dict" => Self::Words,
+            "words.index" => Self::WordIndex,
             "anomalies.csv" => Self::Anomalies,
             "MANIFEST" => Self::Manifest,
             "CURRENT" => Self::Current,
@@ -65,6 +72,7 @@ impl Kind {
                 ("cpf", "rows") => Self::CpfRows,
                 ("name", "keys") => Self::NameKeys,
                 ("name", "rows") => Self::NameRows,
+                ("name", "cols") => Self::NameFilters,
                 _ => return None,
             },
         })
@@ -145,6 +153,8 @@ mod tests {
     fn kinds_are_known_by_their_names() {
         for (name, kind) in [
             ("words.dict", Some(Kind::Words)),
+            ("words.index", Some(Kind::WordIndex)),
+            ("name-0001.cols", Some(Kind::NameFilters)),
             ("cpf-0003.keys", Some(Kind::CpfKeys)),
             ("name-0000.rows", Some(Kind::NameRows)),
             ("CURRENT", Some(Kind::Current)),

@@ -59,7 +59,7 @@ pub(crate) struct Came {
     pub(crate) took: Duration,
 }
 
-/// `count` flips: at least one in ten in each kind of file, the others where they fall by size. Each byte has new bits, whichever.
+/// `count` flips: at least one in twelve in each kind of file, the others where they fall by size. Each byte has new bits, whichever.
 pub(crate) fn flips(files: &[Subject], count: usize, seed: u64) -> Vec<Trial<'_>> {
     let mut rng = Rng::new(seed, 101);
     let fall = |rng: &mut Rng, of: &dyn Fn(&Subject) -> bool| {
@@ -73,7 +73,7 @@ pub(crate) fn flips(files: &[Subject], count: usize, seed: u64) -> Vec<Trial<'_>
         }
         None
     };
-    let kinds = Kind::ALL.iter().flat_map(|&kind| vec![Some(kind); count.div_ceil(10)]);
+    let kinds = Kind::ALL.iter().flat_map(|&kind| vec![Some(kind); count.div_ceil(12)]);
     let kinds = kinds.chain(std::iter::repeat(None)).take(count);
     let mut trials: Vec<_> = kinds
         .zip(0..)
@@ -191,13 +191,13 @@ mod tests {
             let name = kind.as_str().to_owned();
             Subject { kind: *kind, path: PathBuf::from(&name), name, bytes, shard: None }
         };
-        Kind::ALL.iter().zip([9000, 8, 100, 1, 50, 5, 3, 2]).map(file).collect()
+        Kind::ALL.iter().zip([9000, 8, 100, 1, 50, 60, 70, 5, 3, 2]).map(file).collect()
     }
 
     #[test]
     fn every_kind_has_its_share() {
         let files = files();
-        for (trials, least) in [(flips(&files, 1000, 1), 100), (cuts(&files, 100, 1), 12)] {
+        for (trials, least) in [(flips(&files, 1000, 1), 83), (cuts(&files, 100, 1), 10)] {
             assert!(trials.iter().all(|trial| trial.change.at() < trial.file.bytes));
             for kind in Kind::ALL {
                 let count = trials.iter().filter(|trial| trial.file.kind == kind).count();

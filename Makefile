@@ -54,7 +54,7 @@ faults: build ## every byte of a small index, a thousand of a large one, builds 
 # What else `compare` takes, for instance `make bench BENCH='--only words,batch'` or `make bench BENCH='--keep FOLDER'`.
 BENCH ?=
 
-bench: build bench-setup ## 10,000,000 rows: ours beside SQLite, Redis, PostgreSQL and Python, into docs/results.md; some 50 minutes, 9 GB of disk
+bench: build bench-setup ## 10,000,000 rows: ours beside SQLite, Redis, PostgreSQL and Python, into docs/results.md; some 60 minutes, 9 GB of disk
 	$(CARGO) build $(FLAGS) -p balcao-benches --example engine
 	$(BIN)/compare --rows 10000000 --dirty 0.01 --seed 1 --out docs/results.md $(BENCH)
 

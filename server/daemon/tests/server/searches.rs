@@ -121,6 +121,26 @@ fn nobody_waits_for_those_who_search_without_end() {
 }
 
 #[test]
+fn nobody_waits_for_batches_of_searches() {
+    let registry = Registry::shared();
+    let server = Server::start(&registry, &["--workers", "1"]);
+    let person = registry.rows("")[0].clone();
+    let mut hostile: Vec<Peer> = (0..4).map(|_| server.peer()).collect();
+    for peer in &mut hostile {
+        peer.send(dear_batch("\"id\":1,\"deadline_ms\":60000,").repeat(2));
+    }
+    let mut peer = server.peer();
+    wait_until("batches that wait", || lane(&mut peer, "search", "depth") >= 6);
+    // A single search, and a batch without any: both are answered before what came before them.
+    assert_eq!(peer.ask(search("\"deadline_ms\":60000,").trim())["status"], "ok");
+    assert!(lane(&mut peer, "search", "depth") >= 1, "the search waited for all batches");
+    let plain = batch_of("\"deadline_ms\":60000,", &format!("{{\"cpf\":{}}}", person["cpf"]));
+    let reply = peer.ask(plain.trim());
+    assert_eq!(reply["results"][0]["rows"], json!([person]), "{}", code(&reply));
+    assert!(lane(&mut peer, "search", "depth") >= 1, "the batch waited for batches of searches");
+}
+
+#[test]
 fn a_search_that_waits_is_told_when_its_time_is_over() {
     let registry = Registry::shared();
     let server = Server::start(&registry, &["--workers", "1"]);
@@ -129,7 +149,7 @@ fn a_search_that_waits_is_told_when_its_time_is_over() {
     peer.send(dear_batch("\"id\":\"dear\",\"deadline_ms\":60000,").repeat(2));
     let mut other = server.peer();
     wait_until("a search that waits", || lane(&mut other, "search", "depth") >= 1);
-    let hurried = search("\"id\":\"hurried\",\"deadline_ms\":1,");
+    let hurried = dear_batch("\"id\":\"hurried\",\"deadline_ms\":1,");
     peer.send(hurried.repeat(3));
     assert_eq!(code(&other.ask(hurried.trim())), "deadline_exceeded");
     // On a machine of many cores the dear ones may be done by then.

@@ -74,13 +74,13 @@ pub(crate) fn run(
     let bar = progress::bytes(bytes);
     let done = run.all(&mut input, &bar);
     bar.finish_and_clear();
-    let Run { output, tally, .. } = run;
-    if let Err(error) = done {
+    let Run { mut output, tally, .. } = run;
+    // A disk may be full no sooner than at the last block: that is an end like any other.
+    if let Err(error) = done.and_then(|()| output.publish()) {
         // The shut connection is only how an interrupt shows.
         let error = interrupt.check().err().unwrap_or(error);
         return Err(broken_off(error, output, skip, args));
     }
-    output.publish()?;
     screen::note(&tally.summary());
     if let Some(remark) = input.remark() {
         screen::warning(&remark);

@@ -189,8 +189,8 @@ impl Output {
         failed.map_or(Ok(()), |error: io::Error| Err(error).with_context(|| full(&self.place)))
     }
 
-    /// Writes what is left and puts the file in its place, on the disk.
-    pub(crate) fn publish(mut self) -> Result<()> {
+    /// Writes what is left and puts the file in its place, on the disk. After an error [`Output::break_off`] keeps what is whole.
+    pub(crate) fn publish(&mut self) -> Result<()> {
         self.flush()?;
         self.file.sync_all().with_context(|| full(&self.place))?;
         self.take_place()
@@ -206,14 +206,21 @@ impl Output {
         if self.whole_lines > 0 {
             // A disk that is full may still hold all that was written.
             self.file.sync_all().with_context(|| full(&self.place))?;
-            self.take_place()?;
+            if let Err(error) = self.take_place() {
+                let kept = self.beside.take().and_then(|beside| beside.keep().ok()).unwrap_or_default();
+                return Err(error.context(format!("the answers stay in {}", kept.display())));
+            }
         }
         Ok(self.whole_lines)
     }
 
     fn take_place(&mut self) -> Result<()> {
         match self.beside.take() {
-            Some(beside) => beside.persist(&self.place).map_err(io::Error::from).with_context(|| full(&self.place)),
+            Some(beside) => beside.persist(&self.place).map_err(|error| {
+                // Dropped with the error, it would take the answers with it.
+                self.beside = Some(error.path);
+                anyhow::Error::new(error.error).context(full(&self.place))
+            }),
             None => Ok(()),
         }
     }

@@ -123,3 +123,19 @@ fn places_that_do_not_do() {
     assert!(check(&file, &directory.path().join("out.csv")).is_ok());
     assert!(Output::create(&directory.path().join("no/out.csv"), b',', b"").is_err());
 }
+
+#[test]
+fn a_place_that_is_taken_meanwhile_costs_no_answers() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("out.csv");
+    let mut output = begin(&out);
+    line(&mut output, "1");
+    output.settle();
+    fs::create_dir(&out).unwrap();
+    output.publish().unwrap_err();
+    let error = format!("{:#}", output.break_off().unwrap_err());
+    assert!(error.contains("the answers stay in"), "{error}");
+    let kept = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
+    let kept = kept.filter(|path| path.is_file()).map(|path| fs::read_to_string(path).unwrap());
+    assert_eq!(kept.collect::<Vec<_>>(), ["a;status;x\n1;ok;1\n"]);
+}

@@ -77,6 +77,48 @@ enum Settled {
     NoTime,
 }
 
+/// What is wanted of an answer's pages.
+enum Pages {
+    /// All rows; so many are written.
+    All(u64),
+    /// The first row, and whether it is the only one.
+    First(First),
+}
+
+/// What the pages so far say of an answer's first row.
+#[derive(Debug, Default)]
+struct First {
+    row: Option<Vec<String>>,
+    /// Rows that came.
+    rows: usize,
+    /// Rows of all pages, where the server counted them.
+    total: Option<u64>,
+    /// Rows that there are at least.
+    total_at_least: u64,
+}
+
+impl First {
+    /// Learns from the next page.
+    fn page(&mut self, answers: &Answers, answer: &Answer) {
+        if self.row.is_none() {
+            self.row = answers.rows(answer).next().map(|row| row.map(str::to_owned).collect());
+        }
+        self.rows += answer.len();
+        self.total = self.total.or(answer.total);
+        self.total_at_least = self.total_at_least.max(answer.total_at_least.unwrap_or_default());
+    }
+
+    /// Whether the row is one of several, as far as is known.
+    fn has_several(&self) -> bool {
+        self.rows > 1 || self.total.unwrap_or(self.total_at_least) > 1
+    }
+
+    /// Whether no further page would tell more.
+    fn is_known(&self) -> bool {
+        self.row.is_some() && (self.has_several() || self.total.is_some())
+    }
+}
+
 impl Run<'_> {
     /// Asks about every line of `input`.
     pub(super) fn all(&mut self, input: &mut Input, bar: &ProgressBar) -> Result<()> {
@@ -240,29 +282,28 @@ impl Run<'_> {
             self.tally.wrong_check_digits();
         }
         let cells = group.cells(line);
-        let total = answer.total.or(answer.total_at_least);
-        let mut rows = self.answers.rows(answer);
-        if self.is_first_only
-            && let Some(row) = rows.next()
-        {
-            let has_several = answer.len() > 1 || total.map_or(answer.next.is_some(), |total| total > 1);
-            self.output.row(cells, if has_several { SEVERAL } else { "ok" }, row)?;
-            self.tally.found(has_several);
+        if self.is_first_only {
+            let mut first = First::default();
+            first.page(&self.answers, answer);
+            match answer.next.clone() {
+                Some(next) if !first.is_known() => self.pages(group, line, &next, Pages::First(first))?,
+                _ => self.first(group, line, &first)?,
+            }
             return Ok(Settled::Yes);
         }
-        for row in rows {
+        for row in self.answers.rows(answer) {
             self.output.row(cells, "ok", row)?;
         }
         let shown = answer.len() as u64;
         match answer.next.clone() {
-            Some(next) => self.pages(group, line, &next, shown)?,
+            Some(next) => self.pages(group, line, &next, Pages::All(shown))?,
             None => self.end(group, line, shown)?,
         }
         Ok(Settled::Yes)
     }
 
-    /// Writes the pages behind the first of an answer, of which `shown` rows are written.
-    fn pages(&mut self, group: &Group, line: usize, next: &str, mut shown: u64) -> Result<()> {
+    /// Reads the pages behind the first of an answer, and writes what is wanted of them.
+    fn pages(&mut self, group: &Group, line: usize, next: &str, mut pages: Pages) -> Result<()> {
         let Some(question) = group.question(line, &self.pattern) else {
             return Ok(());
         };
@@ -277,23 +318,45 @@ impl Run<'_> {
                 Ok(()) => {}
                 Err(Error::Server(refusal)) => {
                     drop(ahead);
+                    if let Pages::First(First { row: Some(row), .. }) = &pages {
+                        self.output.row(group.cells(line), "ok", row.iter().map(String::as_str))?;
+                    }
                     return self.status(group, line, &refusal.code);
                 }
                 Err(error) => return Err(error.into()),
             }
-            for row in self.page.items().iter().flat_map(|answer| self.page.rows(answer)) {
-                self.output.row(cells, "ok", row)?;
-                shown += 1;
-                if self.is_first_only {
-                    break;
+            for answer in self.page.items() {
+                match &mut pages {
+                    Pages::All(shown) => {
+                        for row in self.page.rows(answer) {
+                            self.output.row(cells, "ok", row)?;
+                        }
+                        *shown += answer.len() as u64;
+                    }
+                    Pages::First(first) => first.page(&self.page, answer),
                 }
             }
-            if self.is_first_only && shown > 0 {
+            if matches!(&pages, Pages::First(first) if first.is_known()) {
                 break;
             }
         }
         drop(ahead);
-        self.end(group, line, shown)
+        match pages {
+            Pages::All(shown) => self.end(group, line, shown),
+            Pages::First(first) => self.first(group, line, &first),
+        }
+    }
+
+    /// Ends a line of which only the first row is wanted.
+    fn first(&mut self, group: &Group, line: usize, first: &First) -> Result<()> {
+        let Some(row) = &first.row else {
+            return self.status(group, line, "none");
+        };
+        let has_several = first.has_several();
+        let status = if has_several { SEVERAL } else { "ok" };
+        self.output.row(group.cells(line), status, row.iter().map(String::as_str))?;
+        self.tally.found(has_several);
+        Ok(())
     }
 
     /// Ends a line of which `shown` rows are written.

@@ -73,9 +73,10 @@ fn bad_lines_do_not_stop_it() {
 
 #[test]
 fn the_first_of_several_rows_is_told_to_be_one_of_several() {
-    let input = "nome\nN 1\nN 7\nN 0\nbounded 2\nbounded 0\nN 2\n";
-    let expected = "nome,status,cpf,nome\nN 1,ok,0,N 1\nN 7,several,0,N 7\nN 0,none,,\nbounded 2,ok,0,bounded 2\n\
-                    bounded 0,none,,\nN 2,several,0,N 2\n";
+    let input = "nome\nN 1\nN 7\nN 0\nbounded 2\nbounded 1\nbounded 0\nN 2\nleast 2\nleast 1\nleast 0\n";
+    let expected = "nome,status,cpf,nome\nN 1,ok,0,N 1\nN 7,several,0,N 7\nN 0,none,,\nbounded 2,several,0,bounded 2\n\
+                    bounded 1,ok,0,bounded 1\nbounded 0,none,,\nN 2,several,0,N 2\nleast 2,several,0,least 2\n\
+                    least 1,ok,0,least 1\nleast 0,none,,\n";
     check_batch(input, &["--first"], 0, expected);
     let all = "nome,status,cpf,nome\nbounded 3,ok,0,bounded 3\nbounded 3,ok,1,bounded 3\nbounded 3,ok,2,bounded 3\n";
     check_batch("nome\nbounded 3\n", &["--match", "words"], 0, all);

@@ -123,7 +123,50 @@ fn a_batch_goes_on_after_a_server_that_is_gone() {
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
 }
 
-/// The system lets the file grow to 1 MiB and no further, as a full disk would.
+/// The client under a system that lets files grow to so many halves of a KiB and no further, as a full disk would.
+#[cfg(unix)]
+fn limited(peer: &Peer, blocks: u32, args: &[&str]) -> String {
+    let mut command = Command::new("sh");
+    let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+    command.args(["-c", &limited, env!("CARGO_BIN_EXE_client")]).args(args);
+    plain(command.env("BALCAO_SERVER", &peer.address));
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    stderr
+}
+
+#[cfg(unix)]
+#[test]
+fn a_disk_that_is_full_at_the_last_block_leaves_whole_lines_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let (from, to) = (directory.path().join("in.csv"), directory.path().join("out.csv"));
+    // All of it is one block.
+    let wide = "x".repeat(5000);
+    let lines: String = (0..40).map(|n| format!("N {},{wide}\n", n % 3)).collect();
+    fs::write(&from, format!("nome,x\n{lines}")).unwrap();
+    let (peer, _events) = Peer::start();
+    let mut skipped = "0".to_owned();
+    let mut bytes = 0;
+    for (blocks, options) in [(100, [].as_slice()), (200, &["--append", "--skip"])] {
+        let mut args = batch(&from, &to, options);
+        if !options.is_empty() {
+            args.push(&skipped);
+        }
+        let stderr = limited(&peer, blocks, &args);
+        let there = fs::read_to_string(&to).unwrap();
+        assert!(there.ends_with('\n') && there.len() > bytes && there.len() <= 512 * blocks as usize, "{stderr}");
+        bytes = there.len();
+        skipped = skip(&stderr).to_owned();
+    }
+    let output = client(&peer.address, &batch(&from, &to, &["--skip", &skipped, "--append"])).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let again = directory.path().join("again.csv");
+    client(&peer.address, &batch(&from, &again, &[])).output().unwrap();
+    assert!(fs::read(&to).unwrap() == fs::read(&again).unwrap());
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_full_disk_leaves_whole_lines() {
@@ -133,13 +176,7 @@ fn a_full_disk_leaves_whole_lines() {
     let lines: String = (0..40).map(|n| format!("N {},{wide}\n", n % 3)).collect();
     fs::write(&from, format!("nome,x\n{lines}")).unwrap();
     let (peer, _events) = Peer::start();
-    let mut command = Command::new("sh");
-    let limited = "trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\"";
-    command.args(["-c", limited, env!("CARGO_BIN_EXE_client")]).args(batch(&from, &to, &[]));
-    plain(command.env("BALCAO_SERVER", &peer.address));
-    let output = command.output().unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let stderr = limited(&peer, 2048, &batch(&from, &to, &[]));
     let there = fs::read_to_string(&to).unwrap();
     assert!(there.ends_with('\n') && there.len() <= 1 << 20, "{}", there.len());
     assert!(there.len() > (1 << 20) - 3 * 60_100, "{}", there.len());

@@ -103,6 +103,11 @@ impl Peer {
                 json!({"status": "ok", "rows": [], "total_at_least": total, "next": "0b", "bounded": true})
             }
             "bounded" => json!({"status": "ok", "rows": rows, "total_at_least": total, "next": next}),
+            // Nothing is counted, and the last page is an empty one.
+            "least" => {
+                let next = (from < total).then(|| end.to_string());
+                json!({"status": "ok", "rows": rows, "total_at_least": total.min(1), "next": next})
+            }
             "near" => {
                 let distances: Vec<usize> = (from..end).collect();
                 json!({"status": "ok", "rows": rows, "total": total, "next": next, "distances": distances})

@@ -90,7 +90,7 @@ fn a_batch_without_errors_is_a_success() {
 #[test]
 fn bad_lines_do_not_stop_it() {
     let input = "nome,x\nN 1\n\"N 1,2\nN 1,3\nN 1,4,5\n";
-    let expected = "nome,x,status,cpf,nome\nN 1,,bad_line,,\n\"N 1,2\",,bad_line,,\nN 1,3,ok,0,N 1\nN 1,4,bad_line,,\n";
+    let expected = "nome,x,status,cpf,nome\nN 1,,ok,0,N 1\n\"N 1,2\",,bad_line,,\nN 1,3,ok,0,N 1\nN 1,4,bad_line,,\n";
     check_batch(input, &[], 1, expected);
 }
 

@@ -11,6 +11,10 @@ use crate::received::{Outline, Received};
 /// How often a page that the server had not the time for is asked again, each time for half as many rows.
 const DEADLINE_RETRIES: u32 = 4;
 
+/// So many pages in time, one after another, and the next one has twice the rows again. A page that fails costs a whole deadline, so that
+/// growing at once would cost every other page one where the server stays busy.
+const GROW_AFTER: u32 = 4;
+
 /// Pages that have no row and are still not the last, one after another, before the peer is taken for one that goes in a circle. A bounded
 /// page looks at millions of names, so that honest ones come to an end long before.
 const EMPTY_PAGES_MAX: u32 = 100_000;
@@ -29,6 +33,10 @@ pub struct Arrived {
 pub struct Ahead<'a> {
     client: &'a mut Client,
     question: Question<'a>,
+    /// Rows that a page may have, in time or not.
+    limit: usize,
+    /// Pages that were in time since the last one that was not, or since pages grew.
+    in_time: u32,
     /// Where the page that is under way begins.
     cursor: Option<String>,
     /// The question that is under way.
@@ -38,7 +46,9 @@ pub struct Ahead<'a> {
 
 impl<'a> Ahead<'a> {
     pub(crate) fn new(client: &'a mut Client, question: &Question<'a>) -> Result<Self, Error> {
-        let mut ahead = Self { client, question: question.clone(), cursor: None, id: None, empty_pages: 0 };
+        let limit = question.limit.unwrap_or(LIMIT_DEFAULT);
+        let question = question.clone();
+        let mut ahead = Self { client, question, limit, in_time: 0, cursor: None, id: None, empty_pages: 0 };
         ahead.send()?;
         Ok(ahead)
     }
@@ -56,6 +66,7 @@ impl<'a> Ahead<'a> {
                     if error.code() == Some("deadline_exceeded") && retries_left > 0 && self.client.is_open() =>
                 {
                     retries_left -= 1;
+                    self.in_time = 0;
                     self.question.limit = Some((self.question.limit.unwrap_or(LIMIT_DEFAULT) / 2).max(1));
                     if let Err(error) = self.send() {
                         return Some(Err(error));
@@ -83,11 +94,21 @@ impl<'a> Ahead<'a> {
         if self.empty_pages > EMPTY_PAGES_MAX {
             return Err(Error::not_balcao(self.client.address(), "pages without a row come without end"));
         }
+        self.grow();
         if let Some(next) = &outline.next {
             self.cursor = Some(next.clone());
             self.send()?;
         }
         Ok(Arrived { received, outline })
+    }
+
+    /// Brings pages that were made smaller back to what was asked for, in steps.
+    fn grow(&mut self) {
+        self.in_time += 1;
+        if let Some(limit) = self.question.limit.filter(|&limit| limit < self.limit && self.in_time >= GROW_AFTER) {
+            self.question.limit = Some(limit.saturating_mul(2).min(self.limit));
+            self.in_time = 0;
+        }
     }
 
     fn send(&mut self) -> Result<(), Error> {

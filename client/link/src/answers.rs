@@ -68,7 +68,8 @@ impl Answer {
     }
 }
 
-/// The cells of one row: a text as it is, a number as the server wrote it, NULL as nothing, a BLOB as its base64.
+/// The cells of one row: a text as it is, a whole number as the server wrote it, another one as the shortest text that reads as
+/// the same, NULL as nothing, a BLOB as its base64.
 #[derive(Clone, Debug)]
 pub struct Cells<'a> {
     text: &'a str,

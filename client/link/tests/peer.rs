@@ -472,6 +472,33 @@ fn the_next_page_is_under_way_before_the_present_one_is_handed_over() {
 }
 
 #[test]
+fn pages_grow_again_after_a_busy_moment() {
+    let (mut client, peer) = client(|peer| {
+        peer.greet(4);
+        for _ in 0..2 {
+            let ask = peer.read();
+            peer.write(&refusal(&ask["id"], "deadline_exceeded"));
+        }
+        let limits: Vec<_> = (0..12)
+            .map(|n| {
+                let ask = peer.read();
+                let next = (n < 11).then(|| format!("c{n}"));
+                peer.write(&rows(&ask["id"], &["A"], next.as_deref()));
+                ask["limit"].as_u64().unwrap()
+            })
+            .collect();
+        assert_eq!(limits, [2, 2, 2, 2, 4, 4, 4, 4, 8, 8, 8, 8]);
+    });
+    let question = by_name("A", None, Some(8));
+    let mut ahead = client.ahead(&question).unwrap();
+    while let Some(page) = ahead.next() {
+        page.unwrap();
+    }
+    drop(ahead);
+    peer.join().unwrap();
+}
+
+#[test]
 fn batches_go_out_in_pieces_of_what_is_written_once() {
     let (mut client, peer) = client(|peer| {
         peer.greet(4);

@@ -41,13 +41,14 @@ zeros is found; one in scientific notation (1,23457E+10) has lost its digits and
 
 OUT: in UTF-8, with the separator of IN and, if IN has one, a byte order mark, by which Excel knows it. It has the columns of IN, then `status`, \
 then the columns of the registry; NULL is an empty cell. `status` is `ok`, `none`, an error code, or `bad_line` for a line of IN that is none: \
-another number of cells than the header, a quote that is not closed, bytes that are no text, more than 1 MiB. A line with several rows \
+more cells than the header, or too few to have those asked by (blank ones at the end may be left out), a quote that is not closed, bytes that are no text, more than 1 MiB. A line with several rows \
 is repeated for each; should its pages break off, a last line of it says why. Cells are as the registry and IN have them, also those that a spreadsheet would \
 take for a formula. OUT is readable for its owner alone.
 
 An interruption (Ctrl-C, a server that is gone, a full disk) leaves OUT with whole lines, all answers of the first N lines of IN, and says how to go \
-on: the same command with --skip N --append. Until then, and if no line was answered, OUT is as it was. A run that is killed leaves only a \
-file OUT.….part beside it, which can be removed.
+on: the same command with --skip N --append. Until then, and if no line was answered, OUT is as it was. A run that is killed says nothing: without \
+--append it leaves OUT as it was and a file OUT.….part beside it, which can be removed; with --append it leaves in OUT what it had added, perhaps with half \
+a line at the end, and the same --skip again would add those lines twice: cut OUT back to what it was, or begin anew without --append.
 
 Exit code 1 if a line got an error code or was bad, and OUT is whole all the same; also 1 if the run failed; 130 after Ctrl-C.";
 

@@ -124,6 +124,7 @@ impl Input {
         }
         let header: Vec<Vec<u8>> = (0..record.len()).map(|at| record.cell(at).to_vec()).collect();
         let asked = columns::asked(&header, named, &mut records).context("its columns do not do")?;
+        records.need(asked.cpf.max(asked.name).map_or(0, |last| last + 1));
         let cells = Sheet::new(records.separator());
         Ok(Self { records, header, asked, record, is_ahead: false, cells, scientific: 0 })
     }

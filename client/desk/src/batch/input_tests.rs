@@ -102,7 +102,8 @@ fn bad_lines_keep_what_can_be_kept() {
         ("bad_line", "ANA,1,"),
         ("nome ANA", "ANA,1,"),
         ("bad_line", "\"ANA,1\",,"),
-        ("bad_line", "BIA,,"),
+        // A blank cell at the end may be left out.
+        ("nome BIA", "BIA,,"),
         ("nome CAIO", "CAIO,1,"),
         ("nome JOÃO", "JOÃO,É,"),
         ("nome ÁLVARO", "ÁLVARO,É,"),

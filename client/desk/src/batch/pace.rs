@@ -20,6 +20,8 @@ const LAST_COUNTS: f64 = 0.3;
 #[derive(Debug)]
 pub(crate) struct Pace {
     items_max: usize,
+    /// What `items_max` may grow to.
+    items_bound: usize,
     batch_rows: f64,
     rows_per_item: f64,
 }
@@ -35,7 +37,8 @@ impl Pace {
         let batch_rows = limits.batch_rows as f64;
         let first = if matches!(how, Name::Exact) || is_first_only { limits.batch_items } else { PREFIX_ITEMS };
         let rows_per_item = batch_rows * ROWS_PLANNED / first as f64;
-        Self { items_max: items_max.min(limits.batch_items), batch_rows, rows_per_item }
+        let items_bound = items_max.min(limits.batch_items);
+        Self { items_max: items_bound, items_bound, batch_rows, rows_per_item }
     }
 
     /// How many questions the next request may have.
@@ -51,6 +54,11 @@ impl Pace {
             let seen = rows as f64 / items as f64;
             self.rows_per_item += (seen - self.rows_per_item) * LAST_COUNTS;
         }
+    }
+
+    /// Learns that there was time for all items of a request of so many: twice as many are tried, since a busy server is not busy for ever.
+    pub(crate) fn in_time(&mut self, items: usize) {
+        self.items_max = self.items_max.max(items.saturating_mul(2).min(self.items_bound));
     }
 
     /// Learns that a request of so many items took too long.
@@ -91,6 +99,14 @@ mod tests {
             pace.too_long(1);
         }
         assert_eq!(pace.items(), 1);
+        for items in [2, 4, 8] {
+            pace.in_time(pace.items());
+            assert_eq!(pace.items(), items);
+        }
+        for _ in 0..20 {
+            pace.in_time(pace.items());
+        }
+        assert_eq!(pace.items(), 1000);
         assert_eq!(Pace::start(Name::Prefix, false, &LIMITS).items(), PREFIX_ITEMS);
         assert_eq!(Pace::start(Name::Prefix, true, &LIMITS).items(), 1000);
         assert_eq!(Pace::start(Name::Fuzzy, true, &LIMITS).items(), FUZZY_ITEMS);

@@ -76,6 +76,8 @@ pub(crate) struct Records {
     text: Text,
     parser: Reader,
     separator: u8,
+    /// A line of fewer cells than the header is one where it has so many.
+    needed: usize,
     buffer: Vec<u8>,
     /// Bytes of `buffer` that are done with.
     taken: usize,
@@ -85,8 +87,15 @@ pub(crate) struct Records {
 impl Records {
     /// Begins with the first line, by which the separator is seen.
     pub(crate) fn open(text: Text) -> io::Result<Self> {
-        let mut records =
-            Self { text, parser: Reader::new(), separator: b',', buffer: Vec::new(), taken: 0, is_at_end: false };
+        let mut records = Self {
+            text,
+            parser: Reader::new(),
+            separator: b',',
+            needed: usize::MAX,
+            buffer: Vec::new(),
+            taken: 0,
+            is_at_end: false,
+        };
         while memchr2(b'\n', b'\r', &records.buffer).is_none()
             && records.buffer.len() < RECORD_BYTES_MAX
             && records.more()?
@@ -94,6 +103,12 @@ impl Records {
         records.separator = separator(&records.buffer);
         records.parser = ReaderBuilder::new().delimiter(records.separator).build();
         Ok(records)
+    }
+
+    /// From now on, a line that goes over no other may leave out the cells behind the first `cells`: spreadsheets leave blank ones at the end
+    /// away.
+    pub(crate) fn need(&mut self, cells: usize) {
+        self.needed = cells;
     }
 
     /// What stands between two cells.
@@ -146,8 +161,12 @@ impl Records {
                 let raw = &self.buffer[self.taken..self.taken + bytes];
                 let fits = bytes <= RECORD_BYTES_MAX
                     && lines <= RECORD_LINES_MAX
-                    && fits(record, width)
-                    && (is_one_line || is_well_quoted(raw, self.separator));
+                    && if is_one_line {
+                        let is_short = self.needed <= record.len() && Some(record.len()) < width;
+                        fits(record, width) || is_short && is_well_quoted(raw, self.separator)
+                    } else {
+                        fits(record, width) && is_well_quoted(raw, self.separator)
+                    };
                 if fits || is_one_line {
                     record.is_bad = !fits || std::str::from_utf8(record.text()).is_err();
                     self.taken += bytes;
@@ -166,7 +185,7 @@ impl Records {
     fn attempt(&mut self, record: &mut Record) -> io::Result<Tried> {
         record.clear();
         self.pass_blank_lines()?;
-        let (mut bytes, mut lines) = (0, 0);
+        let (mut bytes, mut lines, mut last) = (0, 0, 0);
         loop {
             let from = self.taken + bytes;
             let input = &self.buffer[from..self.buffer.len().min(from + STEP_BYTES)];
@@ -175,7 +194,11 @@ impl Records {
                 continue;
             }
             let (result, read) = parse(&mut self.parser, input, record);
-            lines += memchr2_iter(b'\n', b'\r', &input[..read]).count();
+            // CRLF is one line end, also where the two come apart.
+            let before = |at: usize| at.checked_sub(1).map_or(last, |at| input[at]);
+            let ends = memchr2_iter(b'\n', b'\r', &input[..read]);
+            lines += ends.filter(|&at| input[at] == b'\r' || before(at) != b'\r').count();
+            last = input[..read].last().copied().unwrap_or(last);
             bytes += read;
             match result {
                 ReadRecordResult::Record => return Ok(Tried::Whole { bytes, lines }),
@@ -301,10 +324,12 @@ fn is_well_quoted(mut record: &[u8], separator: u8) -> bool {
     true
 }
 
-/// The separator that the first line has most of.
+/// The separator that the first line has most of, outside of quotes.
 fn separator(start: &[u8]) -> u8 {
     let line = start.split(|byte| b"\r\n".contains(byte)).next().unwrap_or_default();
-    let count = |separator: u8| line.iter().filter(|&&byte| byte == separator).count();
+    // A doubled quote ends a quoted part and begins the next.
+    let unquoted = || line.split(|&byte| byte == b'"').step_by(2).flatten();
+    let count = |separator: u8| unquoted().filter(|&&byte| byte == separator).count();
     // `max_by_key` takes the last of equals.
     SEPARATORS.into_iter().rev().max_by_key(|&separator| count(separator)).unwrap_or(b',')
 }
@@ -354,6 +379,34 @@ mod tests {
         check("", &[]);
         check("\n\n", &[]);
         check("\n\na,b\n", &["a~b"]);
+    }
+
+    #[test]
+    fn separators_in_quotes_are_none() {
+        check("\"a,b,c\";d\n1;2\n", &["a,b,c~d", "1~2"]);
+        check("\"a\"\",,\";d\n1;2\n", &["a\",,~d", "1~2"]);
+    }
+
+    #[test]
+    fn a_cell_of_many_lines_has_as_many_with_every_line_end() {
+        for end in ["\n", "\r\n", "\r"] {
+            let cell = format!("{}{end}", "x".repeat(70)).repeat(RECORD_LINES_MAX - 10);
+            assert_eq!(lines(format!("a,b\n1,\"{cell}\"\n").as_bytes()), ["a~b".to_owned(), format!("1~{cell}")]);
+        }
+    }
+
+    #[test]
+    fn cells_at_the_end_may_be_left_out_once_it_is_known_which_count() {
+        let mut records = open(b"a,b,c,d\n1,2\n1\n\"1,2\",3\n1,2,3\n1,\"2");
+        let mut record = Record::default();
+        assert!(records.next(&mut record, None).unwrap());
+        records.need(2);
+        let mut seen = Vec::new();
+        while records.next(&mut record, Some(4)).unwrap() {
+            seen.push((record.is_bad, record.len(), record.cell(3).to_vec()));
+        }
+        let expected = [(false, 2), (true, 1), (false, 2), (false, 3), (true, 2)];
+        assert_eq!(seen, expected.map(|(is_bad, cells)| (is_bad, cells, Vec::new())));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::screen;
 /// Batch requests in flight: enough to keep all of the server's threads busy while rows are written here.
 const REQUESTS_TOGETHER: usize = 6;
 
-/// How often a group is asked again because single items of it were `overloaded` or out of time, one after another.
+/// How often a group is asked again because it or single items of it were `overloaded` or out of time, one after another.
 const ROUNDS_MAX: u32 = 20;
 
 /// The longest wait before such a round.
@@ -57,12 +57,16 @@ struct Asked {
 
 /// What came of a request.
 enum Reply {
-    /// An answer for each item, in `answers`.
-    Answers,
+    /// An answer for each item, in `answers`; whether there was time for all of them.
+    Answers { in_time: bool },
     /// An error for all of them.
     Refused(String),
     /// It took the server too long: ask for fewer at once.
     TooLong,
+    /// Its rows were too many for any of them to have room: the same.
+    TooMany,
+    /// The server is busy: ask again after a while.
+    Overloaded(Duration),
 }
 
 /// What became of a line.
@@ -168,7 +172,12 @@ impl Run<'_> {
             match self.reply(&asked)? {
                 Reply::TooLong => {
                     self.pace.too_long(asked.items.len());
-                    items_max = (asked.items.len() / 2).max(1);
+                    items_max = half(asked.items.len());
+                }
+                Reply::TooMany => items_max = half(asked.items.len()),
+                Reply::Overloaded(wait) if rounds_left > 0 => {
+                    rounds_left -= 1;
+                    self.interrupt.sleep(wait)?;
                 }
                 reply => {
                     let settled_before = item;
@@ -183,10 +192,16 @@ impl Run<'_> {
                         }
                         Settled::NoTime => {
                             rounds_left -= 1;
-                            items_max = ((item - settled_before).max(1)).min(items_max);
+                            // As many as there was time for; where there was time for none, it may have been a moment's affair.
+                            let in_time = item - settled_before;
+                            items_max = if in_time > 0 { in_time } else { half(asked.items.len()) };
                             self.pace.too_long(2 * items_max);
                         }
                         Settled::Yes | Settled::NoRoom => {}
+                    }
+                    if matches!(reply, Reply::Answers { in_time: true }) {
+                        self.pace.in_time(asked.items.len());
+                        items_max = items_max.saturating_mul(2);
                     }
                 }
             }
@@ -201,7 +216,7 @@ impl Run<'_> {
     /// Waits for the reply to a request, and reads it.
     fn reply(&mut self, asked: &Asked) -> Result<Reply> {
         let Some(id) = asked.id else {
-            return Ok(Reply::Answers);
+            return Ok(Reply::Answers { in_time: true });
         };
         let received = self.client.receive_id(id)?;
         if self.json {
@@ -214,13 +229,18 @@ impl Run<'_> {
             Ok(()) if self.answers.items().len() == asked.items.len() => {
                 let rows = self.answers.items().iter().map(Answer::len).sum();
                 self.pace.answered(asked.items.len(), rows);
-                Ok(Reply::Answers)
+                let is_late = |answer: &Answer| {
+                    answer.refusal.as_ref().is_some_and(|refusal| refusal.code == "deadline_exceeded")
+                };
+                Ok(Reply::Answers { in_time: !self.answers.items().iter().any(is_late) })
             }
             Ok(()) => Err(self.client.unlike("a batch has another number of results than of items").into()),
-            Err(Error::Server(refusal)) if refusal.code == "deadline_exceeded" && asked.items.len() > 1 => {
-                Ok(Reply::TooLong)
-            }
-            Err(Error::Server(refusal)) => Ok(Reply::Refused(refusal.code)),
+            Err(Error::Server(refusal)) => Ok(match refusal.code.as_str() {
+                "deadline_exceeded" if asked.items.len() > 1 => Reply::TooLong,
+                "too_many_rows" if asked.items.len() > 1 => Reply::TooMany,
+                "overloaded" => Reply::Overloaded(wait(refusal.retry_after_ms)),
+                _ => Reply::Refused(refusal.code),
+            }),
             Err(error) => Err(error.into()),
         }
     }
@@ -245,6 +265,7 @@ impl Run<'_> {
                 }
                 let settled = match reply {
                     Reply::Refused(code) => self.status(group, line, code).map(|()| Settled::Yes),
+                    Reply::Overloaded(_) => self.status(group, line, "overloaded").map(|()| Settled::Yes),
                     _ => self.answer(group, line, *item - asked.items.start, asked, may_wait),
                 }?;
                 if !matches!(settled, Settled::Yes) {
@@ -269,10 +290,7 @@ impl Run<'_> {
                 "too_many_rows" if place > 0 => return Ok(Settled::NoRoom),
                 // The same of one that was asked alone.
                 "deadline_exceeded" if may_wait && asked.items.len() > 1 => return Ok(Settled::NoTime),
-                "overloaded" if may_wait => {
-                    let wait = refusal.retry_after_ms.map_or(OVERLOADED_WAIT, Duration::from_millis);
-                    return Ok(Settled::Overloaded(wait.min(OVERLOADED_WAIT_MAX)));
-                }
+                "overloaded" if may_wait => return Ok(Settled::Overloaded(wait(refusal.retry_after_ms))),
                 _ => {}
             }
             let code = refusal.code.clone();
@@ -373,4 +391,14 @@ impl Run<'_> {
         self.tally.status(status);
         Ok(())
     }
+}
+
+/// The half of so many items, and at least one.
+fn half(items: usize) -> usize {
+    (items / 2).max(1)
+}
+
+/// The wait that a busy server asks for, within its bounds.
+fn wait(retry_after_ms: Option<u64>) -> Duration {
+    retry_after_ms.map_or(OVERLOADED_WAIT, Duration::from_millis).min(OVERLOADED_WAIT_MAX)
 }

@@ -3,19 +3,42 @@
 use std::fs;
 use std::net::TcpListener;
 
-use crate::peer::{Peer, client};
+use crate::peer::{Peer, REFUSED_FIRST, client};
 
+/// How many items each of its requests had.
 #[track_caller]
-fn check_batch(input: &str, options: &[&str], code: i32, expected: &str) {
+fn check_batch(input: &str, options: &[&str], code: i32, expected: &str) -> Vec<usize> {
+    let peer = Peer::start().0;
     let directory = tempfile::tempdir().unwrap();
     let (from, to) = (directory.path().join("in.csv"), directory.path().join("out.csv"));
     fs::write(&from, input).unwrap();
     let args = [&["batch", from.to_str().unwrap(), "--out", to.to_str().unwrap()], options].concat();
-    let output = client(&Peer::start().0.address, &args).output().unwrap();
+    let output = client(&peer.address, &args).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(code), "{stderr}");
     assert_eq!(fs::read_to_string(&to).unwrap(), expected, "{stderr}");
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    peer.batches.lock().unwrap().clone()
+}
+
+/// So many lines that ask for `name`, all of which have a row, or none where it ends with 0.
+#[track_caller]
+fn check_same(name: &str, lines: usize) -> Vec<usize> {
+    let answer = if name.ends_with('0') { format!("{name},none,,\n") } else { format!("{name},ok,0,{name}\n") };
+    let expected = format!("nome,status,cpf,nome\n{}", answer.repeat(lines));
+    check_batch(&format!("nome\n{}", format!("{name}\n").repeat(lines)), &[], 0, &expected)
+}
+
+#[test]
+fn a_moment_without_time_does_not_make_requests_small_for_ever() {
+    assert_eq!(check_same("faint 0", 15), [5, 2, 3, 5, 5]);
+}
+
+#[test]
+fn a_request_that_is_refused_whole_is_asked_again() {
+    let batches = check_same("full 1", 5);
+    assert_eq!(batches, [5; REFUSED_FIRST + 1]);
+    assert_eq!(check_same("crowd 1", 5), [5, 2, 3, 1, 2]);
 }
 
 #[test]
@@ -67,7 +90,7 @@ fn a_batch_without_errors_is_a_success() {
 #[test]
 fn bad_lines_do_not_stop_it() {
     let input = "nome,x\nN 1\n\"N 1,2\nN 1,3\nN 1,4,5\n";
-    let expected = "nome,x,status,cpf,nome\nN 1,,bad_line,,\n\"N 1,2\",,bad_line,,\nN 1,3,ok,0,N 1\nN 1,4,bad_line,,\n";
+    let expected = "nome,x,status,cpf,nome\nN 1,,ok,0,N 1\n\"N 1,2\",,bad_line,,\nN 1,3,ok,0,N 1\nN 1,4,bad_line,,\n";
     check_batch(input, &[], 1, expected);
 }
 

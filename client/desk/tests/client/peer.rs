@@ -3,12 +3,15 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde_json::{Value, json};
+
+/// So often a batch with `full` in it is refused: more often than a client's link asks again by itself.
+pub(crate) const REFUSED_FIRST: usize = 14;
 
 /// Rows of a batch in this peer.
 const BATCH_ROWS: usize = 6;
@@ -49,6 +52,10 @@ pub(crate) struct Peer {
     pub(crate) address: String,
     /// Questions other than `hello` and batches, as they came.
     pub(crate) asked: Arc<Mutex<Vec<Value>>>,
+    /// How many items each batch had.
+    pub(crate) batches: Arc<Mutex<Vec<usize>>>,
+    /// Batches with `full` in them that were refused.
+    refused: Arc<AtomicUsize>,
     /// What is done the first time only was done.
     was_there: Arc<AtomicBool>,
 }
@@ -57,7 +64,13 @@ impl Peer {
     pub(crate) fn start() -> (Self, Receiver<Event>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let peer = Self { address, asked: Arc::default(), was_there: Arc::default() };
+        let peer = Self {
+            address,
+            asked: Arc::default(),
+            batches: Arc::default(),
+            refused: Arc::default(),
+            was_there: Arc::default(),
+        };
         let (events, inbox) = channel();
         let serving = peer.clone();
         thread::spawn(move || {
@@ -116,13 +129,24 @@ impl Peer {
         })
     }
 
-    /// A batch with `slow` in it is too slow for more than two items; one with `busy` is refused the first time; one with `hang` hangs the
+    /// A batch with `slow` in it is too slow for more than two items; of one with `faint` no item has time the first time; one with `full` is
+    /// refused at first, and one with `crowd` where it has more than two items; one with `busy` is refused the first time; one with `hang` hangs the
     /// first time, and one with `gone` is the end.
     fn batch(&self, items: &[Value], was_busy: &mut bool) -> Does {
         let has =
             |word: &str| items.iter().any(|item| item["nome"].as_str().is_some_and(|nome| nome.starts_with(word)));
         if has("slow") && items.len() > 2 {
             return Does::Answer(error("deadline_exceeded"));
+        }
+        if has("full") && self.refused.fetch_add(1, Ordering::SeqCst) < REFUSED_FIRST {
+            return Does::Answer(error("overloaded"));
+        }
+        if has("crowd") && items.len() > 2 {
+            return Does::Answer(error("too_many_rows"));
+        }
+        if has("faint") && self.is_first_time() {
+            let results: Vec<Value> = items.iter().map(|_| error("deadline_exceeded")).collect();
+            return Does::Answer(json!({"status": "ok", "results": results}));
         }
         if has("hang") && self.is_first_time() {
             return Does::Hang;
@@ -165,7 +189,11 @@ impl Peer {
             let ask: Value = serde_json::from_str(&line).unwrap();
             let does = match ask["op"].as_str() {
                 Some("hello") => Does::Answer(greeting()),
-                Some("batch") => self.batch(ask["items"].as_array().unwrap(), &mut was_busy),
+                Some("batch") => {
+                    let items = ask["items"].as_array().unwrap();
+                    self.batches.lock().unwrap().push(items.len());
+                    self.batch(items, &mut was_busy)
+                }
                 op => {
                     self.asked.lock().unwrap().push(ask.clone());
                     match op {

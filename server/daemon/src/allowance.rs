@@ -20,8 +20,7 @@ impl Allowance {
     /// Milliseconds after which there is one again, at least 1. Nothing was taken.
     pub(crate) fn take(&self, per_minute: u32, now_us: u64) -> Result<(), u32> {
         let per_minute = u64::from(per_minute.max(1));
-        // The time that each token takes to come back. Above sixty million a minute it is rounded up to one microsecond.
-        let each_us = MINUTE_US.div_ceil(per_minute);
+        let each_us = each_us(per_minute);
         let full_at_us = self.full_at_us.get().max(now_us);
         let missing_us = full_at_us - now_us;
         let room_us = each_us * (per_minute - 1);
@@ -31,6 +30,16 @@ impl Allowance {
         self.full_at_us.set(full_at_us + each_us);
         Ok(())
     }
+
+    /// Gives back one that was taken of as many `per_minute`, for a question that was not answered.
+    pub(crate) fn give_back(&self, per_minute: u32) {
+        self.full_at_us.set(self.full_at_us.get().saturating_sub(each_us(per_minute.max(1).into())));
+    }
+}
+
+/// The time that each token takes to come back, of at least one a minute. Above sixty million a minute it is rounded up to one microsecond.
+fn each_us(per_minute: u64) -> u64 {
+    MINUTE_US.div_ceil(per_minute)
 }
 
 #[cfg(test)]
@@ -57,6 +66,19 @@ mod tests {
         let later = begin + 110 * 1_000_000;
         assert_eq!(granted(&allowance, 60, later, 100), 10);
         assert_eq!(granted(&allowance, 60, later + 10 * MINUTE_US, 1000), 60);
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_once_more() {
+        let allowance = Allowance::default();
+        let begin = 12_345_678;
+        assert_eq!(granted(&allowance, 3, begin, 10), 3);
+        allowance.give_back(3);
+        assert_eq!(granted(&allowance, 3, begin, 10), 1);
+        // Of a full bucket nothing runs over.
+        let later = begin + 10 * MINUTE_US;
+        (0..5).for_each(|_| allowance.give_back(3));
+        assert_eq!(granted(&allowance, 3, later, 10), 3);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use balcao_engine::{Answer, Plan, Snapshot};
+use balcao_engine::{Answer, Plan, Snapshot, holds_search};
 use balcao_wire::limits::LIMIT_MAX;
 use balcao_wire::{Claim, Code, Fault, Key, Lookup, Operation, Request, write_fault, write_stats};
 
@@ -66,10 +66,7 @@ impl SessionDesk<'_> {
         #[cfg(test)]
         crate::panic_tests::strike(request);
         match &request.operation {
-            Ok(Operation::Batch(items)) => {
-                let searches = items.iter().flat_map(|item| &item.lookup).any(Lookup::is_search);
-                Err(if searches { Lane::Search } else { Lane::Long })
-            }
+            Ok(Operation::Batch(items)) => Err(if holds_search(items) { Lane::Search } else { Lane::Long }),
             Ok(Operation::Lookup(lookup)) if lookup.is_search() => Err(Lane::Search),
             Ok(Operation::Verify(claim)) => self.verify(request, claim, out),
             Ok(Operation::Stats) => {
@@ -95,7 +92,7 @@ impl SessionDesk<'_> {
 
     /// Answers whether a claim agrees, if the connection may still ask that, by the way of its CPF.
     fn verify(&self, request: &Request, claim: &Claim, out: &mut Vec<u8>) -> Result<Answer, Lane> {
-        if let Err(fault) = self.allow_verify() {
+        if let Err(fault) = self.allow_verify(claim) {
             write_fault(out, &request.id, &fault);
             return Ok(Err(fault.code));
         }
@@ -111,11 +108,15 @@ impl SessionDesk<'_> {
     }
 
     /// Counts a verification, or tells why there is none.
-    fn allow_verify(&self) -> Result<(), Fault> {
+    fn allow_verify(&self, claim: &Claim) -> Result<(), Fault> {
         let per_minute = self.house.verifies_per_minute;
         if per_minute == 0 {
             let message = "this server verifies nothing; its operator may allow it with `--verifies-per-minute`";
             return Err(Fault::new(Code::Forbidden, message));
+        }
+        if claim.birth.is_some() && !self.snapshot.greeting().filters.iter().any(|(what, _)| *what == "birth") {
+            // It is refused in any case, and tells nothing of anybody: it costs nothing.
+            return Ok(());
         }
         self.verifies.take(per_minute, self.house.sessions.now_us()).map_err(|retry_after_ms| {
             let message = "this connection has had as much verified as it may for now; ask again later";
@@ -152,6 +153,9 @@ impl SessionDesk<'_> {
     #[inline(never)]
     fn queue(&self, asked: Asked, out: &mut Vec<u8>) -> Result<Answer, Outcome> {
         if self.house.means.budget.is_short() {
+            if matches!(asked.request.operation, Ok(Operation::Verify(_))) {
+                self.verifies.give_back(self.house.verifies_per_minute);
+            }
             let fault = no_room();
             write_fault(out, &asked.request.id, &fault);
             return Ok(Err(fault.code));
@@ -244,6 +248,33 @@ mod tests {
         assert!((house.verifies_per_minute as usize..10_000).contains(&granted), "{granted}");
         let reply: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert!(reply["retry_after_ms"].as_u64().is_some_and(|ms| (1..=1000).contains(&ms)), "{reply}");
+    }
+
+    #[test]
+    fn a_verification_that_is_not_made_costs_nothing() {
+        let (_folder, house) = test_house::open();
+        let (mailbox, verifies) = (Arc::<Mailbox>::default(), Allowance::default());
+        let desk = SessionDesk::new(&house, &mailbox, &verifies);
+        let more = 2 * house.verifies_per_minute as usize;
+        // There are no birth days in this house.
+        let request = decode(br#"{"op":"verify","cpf":"12345678909","nasc":"1980-01-01"}"#);
+        for _ in 0..more {
+            assert_eq!(desk.answer_cheap(&request, &mut Vec::new()), Ok(Err(Code::BadRequest)));
+        }
+        // Beyond the first of a read they are for the threads, to which nothing goes while too much is held.
+        let full = crate::budget::Charge::new(&house.means.budget, crate::limits::HELD_BYTES_MAX + 1);
+        let line = br#"{"op":"verify","cpf":"12345678909","nome":"MARIA"}"#;
+        let mut out = Vec::new();
+        for _ in 0..more {
+            assert!(matches!(desk.answer(decode(line), line.len(), Ticket::Any, &mut out), Outcome::Answered));
+        }
+        drop(full);
+        let replies = String::from_utf8(out).unwrap();
+        let inline = ROWS_A_READ_MAX / SHORT_ROWS_MAX;
+        assert_eq!(
+            (replies.matches("\"ok\"").count(), replies.matches("\"overloaded\"").count()),
+            (inline, more - inline)
+        );
     }
 
     #[test]

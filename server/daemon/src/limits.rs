@@ -79,6 +79,9 @@ pub(crate) const ROWS_A_READ_MAX: usize = 4 * SHORT_ROWS_MAX;
 /// Threads of the lane of single rows, and of that of short questions, at least: mostly they wait for the disk, which answers several at once.
 pub(crate) const WAITING_THREADS_MIN: usize = 4;
 
+/// Threads of the lane of searches, at least: one that takes no batches, and one that does.
+pub(crate) const SEARCH_THREADS_MIN: usize = 2;
+
 /// An answer that took longer may have waited for the disk. With all of its pages in memory the longest takes less, unless the system took the core away.
 pub(crate) const SLOW_ANSWER: Duration = Duration::from_micros(100);
 

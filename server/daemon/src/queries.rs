@@ -1,5 +1,6 @@
 //! The queues of queries: bounded, and served by threads of their own. Short ones have a lane apart, so that a page of fifty rows does not wait
-//! for those of a thousand; single rows have one, so that they do not wait for pages; and searches have one, so that nobody waits for them but searches.
+//! for those of a thousand; single rows have one, so that they do not wait for pages; and searches have one, so that nobody waits for them but searches; of its threads one takes no batches, so
+//! that a single search does not wait for those.
 //!
 //! A query that is dropped unanswered, whatever the reason, answers `internal`: no request is ever left without a reply.
 
@@ -15,7 +16,10 @@ use balcao_wire::{Code, Fault, Operation, Request, write_fault};
 use crate::budget::{Budget, Charge};
 use crate::conversation::Ticket;
 use crate::desk::guarded;
-use crate::limits::{DEAR_NICENESS, QUEUE_MAX, QUEUE_SHARE_MAX, RETRY_AFTER_MS, SEARCH_SHARE_MAX, WAITING_THREADS_MIN};
+use crate::limits::{
+    DEAR_NICENESS, QUEUE_MAX, QUEUE_SHARE_MAX, RETRY_AFTER_MS, SEARCH_SHARE_MAX, SEARCH_THREADS_MIN,
+    WAITING_THREADS_MIN,
+};
 use crate::mailbox::{Mailbox, Posted};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
@@ -74,8 +78,14 @@ impl Lane {
     fn threads(self, workers: usize) -> usize {
         match self {
             Self::Single | Self::Short => workers.max(WAITING_THREADS_MIN),
-            Self::Long | Self::Search => workers,
+            Self::Long => workers,
+            Self::Search => workers.max(SEARCH_THREADS_MIN),
         }
+    }
+
+    /// Whether its thread of this number, from 0 on, takes no batches.
+    fn leaves_batches(self, number: usize) -> bool {
+        self == Self::Search && number == 0
     }
 
     /// By how much its threads let others go first.
@@ -137,6 +147,11 @@ impl Query {
     /// Its place among its connection's requests.
     pub(crate) fn ticket(&self) -> Ticket {
         self.ticket
+    }
+
+    /// Whether it is a batch.
+    fn is_batch(&self) -> bool {
+        self.request.as_ref().is_some_and(|request| matches!(request.operation, Ok(Operation::Batch(_))))
     }
 
     /// When its line was read.
@@ -256,6 +271,12 @@ pub(crate) fn no_room() -> Fault {
 pub(crate) struct Lines([Queue<Query>; Lane::COUNT]);
 
 impl Lines {
+    /// Waits for what the lane's thread of this number is to answer next.
+    fn pop(&self, lane: Lane, number: usize) -> Option<Query> {
+        let queue = &self.0[lane as usize];
+        if lane.leaves_batches(number) { queue.pop_only(|query| !query.is_batch()) } else { queue.pop() }
+    }
+
     /// Answers those whose deadline has passed while they wait, and lets those go that nobody waits for, so that they take nobody's place.
     pub(crate) fn sweep(&self, now: Instant) {
         let over = self.0.iter().flat_map(|queue| queue.take_out(|query| query.is_over(now)));
@@ -289,7 +310,7 @@ impl Queries {
                 let lines = Arc::clone(&lines);
                 threads::start(format!("{}-{number}", lane.name()), metrics, move || {
                     threads::let_others_first(lane.niceness());
-                    std::iter::from_fn(|| lines.0[lane as usize].pop()).for_each(Query::run);
+                    std::iter::from_fn(|| lines.pop(lane, number)).for_each(Query::run);
                 })?;
             }
         }

@@ -1,10 +1,10 @@
-//! A batch: all items are planned or searched first, so that it is known which of them the limit of rows leaves out; then their rows are fetched on
-//! every core.
+//! A batch: all items are planned or searched first, so that it is known which of them the limit of rows leaves out; then their rows are fetched: on
+//! every core, or, where any item is a search, one after the other on the thread that asks.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use balcao_wire::limits::{BATCH_ROWS_MAX, REPLY_BYTES_MAX};
-use balcao_wire::{Code, Fault, Id, Item, write_batch};
+use balcao_wire::{Code, Fault, Id, Item, Lookup, write_batch};
 use rayon::prelude::*;
 
 use crate::lookup::Plan;
@@ -32,17 +32,32 @@ impl Planned<'_> {
     }
 }
 
+/// Whether any of a batch's items is a search: then it is answered on the thread that asks alone, however many cores there are.
+#[must_use]
+pub fn holds_search(items: &[Item]) -> bool {
+    items.iter().flat_map(|item| &item.lookup).any(Lookup::is_search)
+}
+
 impl Snapshot {
-    /// Appends the reply to a batch. Items are answered on the threads of the current rayon pool.
+    /// Appends the reply to a batch. Items are answered on the threads of the current rayon pool, unless one of them is a search: a thread of the pool ends
+    /// with all pieces of a batch before it begins another, so that one of CPFs would wait for every search of those before it.
     pub(crate) fn answer_batch(&self, items: &[Item], id: &Id, out: &mut Vec<u8>, goes_on: GoesOn<'_>) -> Answer {
         let start = out.len();
         let plan = |item| self.plan_item(item, goes_on);
-        let mut plans: Vec<(&Item, Result<Planned<'_>, Fault>)> =
-            items.par_iter().with_min_len(ITEMS_AT_A_TIME).map(|item| (item, plan(item))).collect();
+        let is_alone = holds_search(items);
+        let mut plans: Vec<(&Item, Result<Planned<'_>, Fault>)> = if is_alone {
+            items.iter().map(|item| (item, plan(item))).collect()
+        } else {
+            items.par_iter().with_min_len(ITEMS_AT_A_TIME).map(|item| (item, plan(item))).collect()
+        };
         cut_at_the_limit(&mut plans);
         let written = AtomicUsize::new(0);
-        let parts: Vec<Vec<u8>> =
-            plans.par_chunks(ITEMS_AT_A_TIME).map(|plans| self.write_items(plans, &written, goes_on)).collect();
+        let write = |plans| self.write_items(plans, &written, goes_on);
+        let parts: Vec<Vec<u8>> = if is_alone {
+            plans.chunks(ITEMS_AT_A_TIME).map(write).collect()
+        } else {
+            plans.par_chunks(ITEMS_AT_A_TIME).map(write).collect()
+        };
         if written.into_inner() > REPLY_BYTES_MAX {
             let fault = Fault::new(Code::TooManyRows, "the rows of this batch take more than 64 MiB; split it");
             return Self::give_up(out, start, id, &fault);

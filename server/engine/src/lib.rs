@@ -12,6 +12,7 @@ mod search;
 mod snapshot;
 mod verify;
 
+pub use batch::holds_search;
 pub use lookup::Plan;
 pub use snapshot::{Answer, OpenError, Sight, Snapshot};
 

@@ -121,6 +121,28 @@ fn nobody_waits_for_those_who_search_without_end() {
 }
 
 #[test]
+fn nobody_waits_for_batches_of_searches() {
+    let registry = Registry::shared();
+    let server = Server::start(&registry, &["--workers", "1"]);
+    let person = registry.rows("")[0].clone();
+    let mut hostile: Vec<Peer> = (0..12).map(|_| server.peer()).collect();
+    for peer in &mut hostile {
+        peer.send(dear_batch("\"id\":1,\"deadline_ms\":60000,").repeat(2));
+    }
+    let mut peer = server.peer();
+    wait_until("batches that wait", || lane(&mut peer, "search", "depth") >= 6);
+    // A single search, and a batch without any: both are answered before what came before them.
+    assert_eq!(peer.ask(search("\"deadline_ms\":60000,").trim())["status"], "ok");
+    assert!(lane(&mut peer, "search", "depth") >= 1, "the search waited for all batches");
+    // Not more items than a batch may have.
+    let item = format!("{{\"cpf\":{}{}}}", person["cpf"], " ".repeat(60));
+    let plain = batch_of("\"deadline_ms\":60000,", &item);
+    let reply = peer.ask(plain.trim());
+    assert_eq!(reply["results"][0]["rows"], json!([person]), "{}", code(&reply));
+    assert!(lane(&mut peer, "search", "depth") >= 1, "the batch waited for batches of searches");
+}
+
+#[test]
 fn a_search_that_waits_is_told_when_its_time_is_over() {
     let registry = Registry::shared();
     let server = Server::start(&registry, &["--workers", "1"]);
@@ -129,7 +151,7 @@ fn a_search_that_waits_is_told_when_its_time_is_over() {
     peer.send(dear_batch("\"id\":\"dear\",\"deadline_ms\":60000,").repeat(2));
     let mut other = server.peer();
     wait_until("a search that waits", || lane(&mut other, "search", "depth") >= 1);
-    let hurried = search("\"id\":\"hurried\",\"deadline_ms\":1,");
+    let hurried = dear_batch("\"id\":\"hurried\",\"deadline_ms\":1,");
     peer.send(hurried.repeat(3));
     assert_eq!(code(&other.ask(hurried.trim())), "deadline_exceeded");
     // On a machine of many cores the dear ones may be done by then.
@@ -181,6 +203,10 @@ fn those_that_vanish_take_their_searches_along() {
     writer.join().unwrap();
     drop(gone);
     assert_eq!(witness.ask(search("\"deadline_ms\":60000,").trim())["status"], "ok");
+    // It does not wait for their batches: these leave with the sweep.
+    wait_until("their leave", || {
+        lane(&mut witness, "search", "depth") == 0 && witness.ask(STATS)["connections"]["open"] == 1
+    });
     let stats = witness.ask(STATS);
     let answered = stats["queue"]["lanes"]["search"]["answered"].as_u64().unwrap();
     assert!(answered < ASKED / 4, "{answered} searches were answered, for nobody but one");

@@ -1,5 +1,10 @@
 //! Batches: order, ids, items that fail alone, and the limits of rows and of bytes.
 
+use std::sync::{Barrier, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use balcao_wire::decode;
 use serde_json::Value;
 
 use super::{Desk, TABLE};
@@ -114,4 +119,47 @@ fn a_reply_has_64_mib_at_most() {
     assert_eq!(codes(&reply), ["too_many_rows", "ok"]);
     let items = vec![item(10); 200];
     assert_eq!(super::plain(desk.ask(&batch(&items))).to_string(), r#"{"status":"error","code":"too_many_rows"}"#);
+}
+
+#[test]
+fn a_batch_without_searches_waits_for_none() {
+    let desk = thousand();
+    let search = batch(&[r#"{"nome":"MUITOS","match":"fuzzy"}"#.to_owned(), r#"{"cpf":"191"}"#.to_owned()]);
+    let plain = batch(&vec![r#"{"nome":"UM"}"#.to_owned(); 200]);
+    let plain = decode(plain.as_bytes());
+    // One for each thread of the pool: all of it would be taken.
+    let searching = rayon::current_num_threads();
+    let (begun, ended) = (Barrier::new(searching + 1), Barrier::new(searching + 1));
+    let replied = thread::scope(|scope| {
+        for _ in 0..searching {
+            scope.spawn(|| {
+                let first = std::sync::Once::new();
+                // Its first piece of work takes until the other batch is answered.
+                let goes_on = || {
+                    first.call_once(|| {
+                        begun.wait();
+                        ended.wait();
+                    });
+                    true
+                };
+                let mut out = Vec::new();
+                assert_eq!(desk.snapshot.answer_while(&decode(search.as_bytes()), &mut out, &goes_on), Ok(()));
+            });
+        }
+        begun.wait();
+        let (answered, reply) = mpsc::channel();
+        let snapshot = &desk.snapshot;
+        scope.spawn(move || {
+            let mut out = Vec::new();
+            let answer = snapshot.answer(&plain, &mut out);
+            answered.send((answer, out)).unwrap();
+        });
+        // No machine is that slow: beyond it, it waits for the searches, which wait for it.
+        let replied = reply.recv_timeout(Duration::from_secs(60));
+        ended.wait();
+        replied
+    });
+    let (answer, out) = replied.expect("the batch waited for searches");
+    assert_eq!(answer, Ok(()));
+    assert_eq!(codes(&serde_json::from_slice(&out).unwrap()), ["ok"; 200]);
 }

@@ -125,11 +125,7 @@ fn nobody_waits_for_batches_of_searches() {
     let registry = Registry::shared();
     let server = Server::start(&registry, &["--workers", "1"]);
     let person = registry.rows("")[0].clone();
-<<<<<<< HEAD
-    let mut hostile: Vec<Peer> = (0..4).map(|_| server.peer()).collect();
-=======
     let mut hostile: Vec<Peer> = (0..12).map(|_| server.peer()).collect();
->>>>>>> h-daemon
     for peer in &mut hostile {
         peer.send(dear_batch("\"id\":1,\"deadline_ms\":60000,").repeat(2));
     }
@@ -138,13 +134,9 @@ fn nobody_waits_for_batches_of_searches() {
     // A single search, and a batch without any: both are answered before what came before them.
     assert_eq!(peer.ask(search("\"deadline_ms\":60000,").trim())["status"], "ok");
     assert!(lane(&mut peer, "search", "depth") >= 1, "the search waited for all batches");
-<<<<<<< HEAD
-    let plain = batch_of("\"deadline_ms\":60000,", &format!("{{\"cpf\":{}}}", person["cpf"]));
-=======
     // Not more items than a batch may have.
     let item = format!("{{\"cpf\":{}{}}}", person["cpf"], " ".repeat(60));
     let plain = batch_of("\"deadline_ms\":60000,", &item);
->>>>>>> h-daemon
     let reply = peer.ask(plain.trim());
     assert_eq!(reply["results"][0]["rows"], json!([person]), "{}", code(&reply));
     assert!(lane(&mut peer, "search", "depth") >= 1, "the batch waited for batches of searches");

@@ -85,7 +85,8 @@ impl<'a> Show<'a> {
             self.sheet.cell(column.as_bytes());
         }
         if self.what.distances {
-            self.sheet.cell(DISTANCE.as_bytes());
+            let columns = self.answers.columns();
+            self.sheet.cell(distance(|name| columns.iter().any(|column| column == name)).as_bytes());
         }
         self.sheet.end();
         self.sheet.write(&mut self.out).and_then(|()| self.out.flush()).context(UNWRITTEN)
@@ -239,10 +240,21 @@ impl<'a> Show<'a> {
 /// The rows of a page, each with its distance where the page tells them.
 fn with_distances(page: Page) -> Vec<balcao_client::Row> {
     let mut rows = page.rows;
+    let name = distance(|name| rows.first().is_some_and(|row| row.contains_key(name)));
     for (row, distance) in rows.iter_mut().zip(page.distances.unwrap_or_default()) {
-        row.entry(DISTANCE).or_insert(Value::from(distance));
+        row.insert(name.clone(), Value::from(distance));
     }
     rows
+}
+
+/// The name of the column of distances: where the registry has one of that name, with as many `_` behind it as it takes.
+fn distance(is_taken: impl Fn(&str) -> bool) -> String {
+    let mut name = DISTANCE.to_owned();
+    // A registry has a bounded number of columns, so that this ends.
+    while is_taken(&name) {
+        name.push('_');
+    }
+    name
 }
 
 fn plural(n: u64) -> &'static str {
@@ -286,5 +298,11 @@ mod tests {
         check(50, None, None, false, "50 rows, and there are more; --all shows every one");
         check(1, Some(1), None, true, "1 row");
         check(812, Some(812), None, true, "812 rows");
+    }
+
+    #[test]
+    fn a_registry_may_have_a_column_of_that_name() {
+        assert_eq!(distance(|_| false), "distance");
+        assert_eq!(distance(|name| ["distance", "distance_"].contains(&name)), "distance__");
     }
 }

@@ -2,11 +2,16 @@
 //!
 //! It reads no index: terms find names by it, and every row is held against it once more before it goes out.
 
+use std::collections::HashSet;
+
 use balcao_index::Near;
 use balcao_record::{edits_max, spelling_key, words};
 use balcao_wire::{Last, Spelling};
 
 use super::edits::distance;
+
+/// Bytes of a name from which on each distinct word is looked at once; in a shorter one to remember the words costs more than to look at one twice.
+const LONG_NAME: usize = 256;
 
 /// How a word of a name answers a word of the question, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,22 +84,21 @@ impl Demand {
         if self.is_prefix { word.starts_with(self.word.as_bytes()) } else { word == self.word.as_bytes() }
     }
 
-    fn grade(&self, word: &str) -> Option<Grade> {
+    /// How a word answers; `spelled` keeps its spelling key for the next demand.
+    fn grade(&self, word: &str, spelled: &mut Option<String>) -> Option<Grade> {
         if self.is_exact(word.as_bytes()) {
             return Some(Grade::Exact);
         }
-        if self.spelling.as_ref().is_some_and(|key| self.is_spelled(key, word)) {
-            return Some(Grade::Spelling);
+        if let Some(key) = &self.spelling {
+            let found = spelled.get_or_insert_with(|| spelling_key(word));
+            if if self.is_prefix { found.starts_with(&**key) } else { **found == **key } {
+                return Some(Grade::Spelling);
+            }
         }
         if self.edits == 0 {
             return None;
         }
         distance(&self.letters, word, self.edits, self.is_prefix).map(Grade::of_distance)
-    }
-
-    fn is_spelled(&self, key: &str, word: &str) -> bool {
-        let found = spelling_key(word);
-        if self.is_prefix { found.starts_with(key) } else { found == key }
     }
 }
 
@@ -123,9 +127,24 @@ impl Question {
     /// The level of a normalised name: 0 where every word is answered exactly, else one more than the sum of the distances; `None` where a word is not
     /// answered.
     pub(crate) fn level(&self, name: &str) -> Option<u8> {
+        let mut best = vec![None; self.demands.len()];
+        let mut seen = HashSet::new();
+        for word in words(name) {
+            if best.iter().all(|best| *best == Some(Grade::Exact)) {
+                break;
+            }
+            if name.len() > LONG_NAME && !seen.insert(word) {
+                continue;
+            }
+            let mut spelled = None;
+            for (demand, best) in self.demands.iter().zip(&mut best).filter(|(_, best)| **best != Some(Grade::Exact)) {
+                let grade = demand.grade(word, &mut spelled);
+                *best = [*best, grade].into_iter().flatten().min();
+            }
+        }
         let (mut is_exact, mut sum) = (true, 0_u8);
-        for demand in &self.demands {
-            let grade = words(name).filter_map(|word| demand.grade(word)).min()?;
+        for grade in best {
+            let grade = grade?;
             is_exact &= grade == Grade::Exact;
             sum = sum.saturating_add(grade.distance());
         }
@@ -145,4 +164,31 @@ fn demands(name: &str, last: Last, fuzzy: Option<Spelling>) -> Vec<Demand> {
     let is_repeated = words(name).filter(|word| Some(*word) == typed_last).count() > 1;
     let is_prefix = |word: &str| last == Last::Prefix && !is_repeated && Some(word) == typed_last;
     distinct.iter().map(|word| Demand::new(word, is_prefix(word), fuzzy)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each word of a long name is answered as in a short one, however often it stands there, and wherever.
+    #[test]
+    fn names_of_many_words() {
+        let question = |name| Question::fuzzy(name, Last::Whole, Spelling::Portuguese);
+        let many = "MARIA SOUSA ".repeat(200_000);
+        for (asked, behind, expected) in [
+            ("MARIA SOUSA", "", Some(0)),
+            ("MARIA SOUZA", "", Some(1)),
+            ("MARIA SOUZA", "SOUZA", Some(0)),
+            ("MARIO SOUSA", "", Some(2)),
+            ("MARIO SOUSA", "MARIO", Some(0)),
+            ("MARIA TIAGO", "", None),
+            ("MARIA TIAGO", "THIAGO", Some(1)),
+            ("MARIA TIAGO", "TIAGA", Some(2)),
+        ] {
+            for name in [&*many, "MARIA SOUSA "] {
+                let name = format!("{name}{behind}");
+                assert_eq!(question(asked).level(name.trim_end()), expected, "{asked} {behind}");
+            }
+        }
+    }
 }

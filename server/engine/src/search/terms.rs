@@ -12,9 +12,6 @@ use super::work::{Stop, Work};
 /// A list at least this long has blocks that can be passed over; a shorter one is read from its beginning.
 const LONG_LIST: u64 = 128;
 
-/// Lists of a term that are read on from window to window, of less than a KiB each. The others are begun anew for each window.
-const CURSORS_MAX: usize = 4096;
-
 /// What a seek costs, in postings that are marked one behind the other: it opens a block of 128.
 const SEEK_COST: u64 = 128;
 
@@ -78,9 +75,11 @@ pub(crate) struct Term<'i> {
 impl<'i> Term<'i> {
     /// Looks the word up; `None` where nothing in the dictionary answers it.
     pub(crate) fn find(index: &'i WordIndex, demand: &'i Demand, work: &mut Work<'_>) -> Result<Option<Self>, Stop> {
+        // Where a word has few lists, or none, nobody else asks.
+        work.look()?;
         let mut entries = Vec::new();
         let (mut count, mut grades, mut too_many) = (0_u64, [false; Grade::ALL.len()], false);
-        let lists_max = work.bounds.lists;
+        let lists_max = work.lists_left;
         let near = demand.near();
         each_list(index, demand, near.as_ref(), work, |grade, postings, _| {
             count = count.saturating_add(postings.count());
@@ -99,6 +98,9 @@ impl<'i> Term<'i> {
             [only] if only.grade == Grade::Exact => Lists::One(only.postings, Box::new(only.postings.cursor())),
             _ => Lists::Kept(entries),
         };
+        if let Lists::Kept(entries) = &lists {
+            work.lists_left -= entries.len();
+        }
         let near = near.filter(|_| too_many);
         let (cursors, bits) = (0, Default::default());
         Ok(Some(Self { index, demand, near, lists, count, cursors, grades, bits }))
@@ -127,10 +129,10 @@ impl<'i> Term<'i> {
     pub(crate) fn rewind(&mut self) {
         match &mut self.lists {
             Lists::One(postings, cursor) => **cursor = postings.cursor(),
-            Lists::Kept(entries) => entries.iter_mut().for_each(|entry| {
-                (entry.next, entry.cursor) = (0, None);
+            Lists::Kept(entries) => {
                 self.cursors = 0;
-            }),
+                entries.iter_mut().for_each(|entry| (entry.next, entry.cursor) = (0, None));
+            }
             Lists::Walked => {}
         }
     }
@@ -174,7 +176,7 @@ impl<'i> Term<'i> {
                     work.step()?;
                     let bits = &mut bits[entry.grade as usize];
                     let count = entry.postings.count();
-                    if entry.cursor.is_none() && self.cursors < CURSORS_MAX {
+                    if entry.cursor.is_none() && self.cursors < work.bounds.cursors {
                         self.cursors += 1;
                         entry.cursor = Some(Box::new(entry.postings.cursor()));
                     }
@@ -225,12 +227,13 @@ fn each_list<'i>(
     mut visit: impl FnMut(Grade, Postings<'i>, &mut Work<'_>) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
     let mut stop = None;
-    let mut take = |grade, postings| {
+    // A list without a grade is counted like all others, and not visited.
+    let mut take = |grade: Option<Grade>, postings| {
         if stop.is_some() {
             return ControlFlow::Break(());
         }
         work.touch(1);
-        match work.step().and_then(|()| visit(grade, postings, work)) {
+        match work.step().and_then(|()| grade.map_or(Ok(()), |grade| visit(grade, postings, work))) {
             Ok(()) => ControlFlow::Continue(()),
             Err(cause) => {
                 stop = Some(cause);
@@ -240,18 +243,18 @@ fn each_list<'i>(
     };
     let word = demand.word.as_bytes();
     match near {
-        Some(near) => index.near(near, |_, distance, postings| take(Grade::of_distance(distance), postings))?,
-        None if demand.is_prefix => index.prefixed(word, |_, postings| take(Grade::Exact, postings))?,
+        Some(near) => index.near(near, |_, distance, postings| take(Some(Grade::of_distance(distance)), postings))?,
+        None if demand.is_prefix => index.prefixed(word, |_, postings| take(Some(Grade::Exact), postings))?,
         None => {
             if let Some(postings) = index.word(word)? {
-                let _ = take(Grade::Exact, postings);
+                let _ = take(Some(Grade::Exact), postings);
             }
         }
     }
     if let Some(key) = &demand.spelling {
         index.spelled(key.as_bytes(), demand.is_prefix, |word, postings| {
             // Of these the exact ones came before.
-            if demand.is_exact(word) { ControlFlow::Continue(()) } else { take(Grade::Spelling, postings) }
+            take((!demand.is_exact(word)).then_some(Grade::Spelling), postings)
         })?;
     }
     stop.map_or(Ok(()), Err)

@@ -9,9 +9,12 @@ use balcao_wire::{Code, Fault};
 use crate::rows::RowError;
 use crate::snapshot::unavailable;
 
-/// Posting lists of one word of a question that are kept open, of some 50 bytes each. A word with more, the single letter somebody begins with on a large
+/// Posting lists of a question that are kept open, of some 50 bytes each. A word with more than are left, the single letter somebody begins with on a large
 /// registry, has them looked up anew for each window.
 const LISTS_MAX: usize = 1 << 18;
+
+/// Lists of a word that are read on from window to window, of less than a KiB each. The others are begun anew for each window.
+const CURSORS_MAX: usize = 4096;
 
 /// Ranks that are looked at together: their bitmap has 32 KiB, so that those of a word's grades stay in a core's own cache, and a list is opened some forty times
 /// for ten million names.
@@ -28,15 +31,17 @@ const STEPS_BETWEEN_LOOKS: u64 = 1024;
 pub(crate) struct Bounds {
     /// Postings, lists and looked-at ranks, each counted one.
     pub(crate) postings: u64,
-    /// Lists that are kept open, for each word.
+    /// Lists that are kept open, for each question.
     pub(crate) lists: usize,
+    /// Lists that are read on from window to window, for each word.
+    pub(crate) cursors: usize,
     /// Ranks of a window: a multiple of 64.
     pub(crate) window: u64,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { postings: POSTINGS_MAX, lists: LISTS_MAX, window: WINDOW_RANKS }
+        Self { postings: POSTINGS_MAX, lists: LISTS_MAX, cursors: CURSORS_MAX, window: WINDOW_RANKS }
     }
 }
 
@@ -73,9 +78,10 @@ impl From<Stop> for Fault {
     fn from(stop: Stop) -> Self {
         match stop {
             Stop::Late => late(),
-            Stop::Row(RowError::TooLong) => {
-                Self::new(Code::TooManyRows, "a row with this CPF takes more than 64 MiB; ask without `where`")
-            }
+            Stop::Row(RowError::TooLong) => Self::new(
+                Code::TooManyRows,
+                "a row with this CPF takes more than 64 MiB; only a lookup of the CPF alone passes over its values",
+            ),
             Stop::Row(error) => unavailable(&error),
             Stop::Fault(fault) => fault,
         }
@@ -93,6 +99,8 @@ pub(crate) fn late() -> Fault {
 pub(crate) struct Work<'a> {
     pub(crate) bounds: Bounds,
     goes_on: &'a (dyn Fn() -> bool + Sync),
+    /// Lists that may still be kept open.
+    pub(crate) lists_left: usize,
     touched: u64,
     steps: u64,
     /// Whether the page has come any further than the one before.
@@ -101,7 +109,7 @@ pub(crate) struct Work<'a> {
 
 impl<'a> Work<'a> {
     pub(crate) fn new(bounds: Bounds, goes_on: &'a (dyn Fn() -> bool + Sync)) -> Self {
-        Self { bounds, goes_on, touched: 0, steps: 0, has_moved: false }
+        Self { bounds, goes_on, lists_left: bounds.lists, touched: 0, steps: 0, has_moved: false }
     }
 
     /// Asks whether the asker still waits.

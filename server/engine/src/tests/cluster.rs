@@ -79,6 +79,24 @@ fn the_same_answers_as_without() {
     }
     let all: usize = ('A'..='Z').map(|letter| pair.check(&format!(r#""nome":"{letter}","limit":50"#))).sum();
     assert!(all > 1500, "{all}");
+    // Searches fetch their rows from the copy one by one.
+    let searched: usize = [
+        r#""nome":"maria","match":"words","limit":7"#,
+        r#""nome":"silva m","match":"words","limit":50"#,
+        r#""nome":"a","match":"words","limit":1000"#,
+        r#""nome":"marai silva","match":"fuzzy","limit":7"#,
+        r#""nome":"joao","match":"fuzzy","spelling":"pt","limit":50"#,
+        r#""nome":"m","where":{"sexo":"F"},"limit":7"#,
+        r#""nome":"a","match":"words","where":{"sexo":"F","nasc":{"from":"1950-01-01"}},"limit":50"#,
+    ]
+    .iter()
+    .map(|members| {
+        let rows = pair.check(members);
+        assert!(rows > 0, "{members}");
+        rows
+    })
+    .sum();
+    assert!(searched > 500, "{searched}");
     let batch = r#""id":"b","op":"batch","items":[{"nome":"M"},{"cpf":"191"},{"nome":"NOME IGUAL","match":"exact"},{"nome":"ZZZZ"}]"#;
     pair.check(batch);
     verify(&pair.index, Some(&pair.desk.db()), &Silent).unwrap();

@@ -222,8 +222,15 @@ fn the_rows_of_a_plain_scan() {
 
 #[test]
 fn the_same_rows_in_pages_that_are_cut_short() {
-    let tight = |postings, lists, window| Bounds { postings, lists, window };
-    let bounds =
-        [tight(0, 1 << 18, 64), tight(100, 3, 128), tight(700, 1 << 18, 256), tight(3000, 0, 64), tight(20, 50, 1024)];
+    let tight = |postings, lists, cursors, window| Bounds { postings, lists, cursors, window };
+    let bounds = [
+        tight(0, 1 << 18, 0, 64),
+        tight(100, 3, 4096, 128),
+        tight(700, 1 << 18, 3, 256),
+        tight(3000, 0, 4096, 64),
+        tight(20, 50, 3, 1024),
+        tight(3000, 1 << 18, 0, 64),
+        tight(20, 1 << 18, 4096, 64),
+    ];
     check(&mut desk(1500, 6), 2500, 2, &bounds, [10_000, 1000, 1000]);
 }

@@ -83,7 +83,7 @@ fn damage_is_survived() {
         "--flips",
         "60",
         "--cuts",
-        "8",
+        "10",
         "--also",
         "echo 'fault table: nothing: 1 tried, 1 survived'",
     ]);

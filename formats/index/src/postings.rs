@@ -235,7 +235,7 @@ impl PostingCursor<'_> {
     }
 
     /// Sets bit `r - window.start` of `bits` for each rank `r` of the list in `window`; bits beyond the end of `bits` are not set. Windows must not
-    /// descend from call to call, nor begin below a rank that was sought; a rank may not be sought below the end of a window that was marked.
+    /// descend from call to call, and ranks below one that was sought may be left out; a rank may not be sought below the end of a window that was marked.
     ///
     /// # Errors
     /// [`IndexError::Damaged`]; bits may have been set then.

@@ -19,6 +19,7 @@ mod outflow;
 mod queries;
 mod queue;
 mod reload;
+mod rest;
 mod serve;
 mod session;
 mod stats;

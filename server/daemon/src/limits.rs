@@ -135,6 +135,16 @@ pub(crate) const STOP_WITHIN: Duration = Duration::from_millis(4500);
 /// its turn within its two seconds.
 pub(crate) const DEAR_NICENESS: i32 = 14;
 
+/// Answers a second, of all threads, from which on the sessions count as busy: some seventh of what a core answers. Searches rest then.
+pub(crate) const BUSY_ANSWERS_PER_SECOND: f64 = 10_000.0;
+
+/// Processor time behind which a search rests: short, so that it never holds a core for long.
+pub(crate) const SEARCH_STRETCH: Duration = Duration::from_millis(1);
+
+/// How many times as long as it worked a search rests: each of their threads has a fifth of a core at most then. A search of ten milliseconds takes fifty, well within
+/// its two seconds also behind those of others.
+pub(crate) const REST_TIMES: u32 = 4;
+
 /// Bytes of one block of memory from which on it is asked of the system and given back to it at once: most replies of dear questions. The
 /// allocator would raise its own bound with the first of them that is freed, and keep the following ones.
 pub(crate) const OWN_BLOCK_BYTES_MIN: i32 = 128 * 1024;

@@ -140,6 +140,11 @@ impl Metrics {
         names.enumerate().map(move |(at, name)| (name, count(at)))
     }
 
+    /// All lines that were answered, of whatever outcome.
+    pub(crate) fn answered_lines(&self) -> u64 {
+        self.shards.iter().flat_map(|shard| &shard.outcomes).map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
     /// Percentiles, and what `private_bytes` tells: gathered when they were not for [`STATS_KEPT`], so that whoever asks all the time costs little.
     pub(crate) fn dear_figures(&self, private_bytes: impl FnOnce() -> u64) -> (LatencyStats, u64) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);

@@ -23,6 +23,7 @@ use crate::limits::{
 use crate::mailbox::{Mailbox, Posted};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
+use crate::rest::Rest;
 use crate::threads;
 use crate::warmth::Warmth;
 
@@ -194,7 +195,11 @@ impl Query {
         if let Some(request) = self.request.take() {
             let mut reply = Vec::new();
             let (mailbox, deadline) = (&self.mailbox, self.deadline);
-            let goes_on = || !mailbox.is_closed() && Instant::now() < deadline;
+            let rest = (self.lane == Lane::Search).then(|| Rest::new(&self.means.metrics));
+            let goes_on = || {
+                rest.iter().for_each(Rest::take);
+                !mailbox.is_closed() && Instant::now() < deadline
+            };
             let answer = guarded(&request, &mut reply, |out| {
                 #[cfg(test)]
                 crate::panic_tests::strike_query(&request);

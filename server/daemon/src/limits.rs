@@ -141,9 +141,9 @@ pub(crate) const BUSY_ANSWERS_PER_SECOND: f64 = 10_000.0;
 /// Processor time behind which a search rests: short, so that it never holds a core for long.
 pub(crate) const SEARCH_STRETCH: Duration = Duration::from_millis(1);
 
-/// How many times as long as it worked a search rests: each of their threads has a fifth of a core at most then. A search of ten milliseconds takes fifty, well within
-/// its two seconds also behind those of others.
-pub(crate) const REST_TIMES: u32 = 4;
+/// How many times as long as it worked a search rests: each of their threads has a ninth of a core at most then. A search of ten milliseconds takes ninety, well within
+/// its two seconds also behind some others.
+pub(crate) const REST_TIMES: u32 = 8;
 
 /// Bytes of one block of memory from which on it is asked of the system and given back to it at once: most replies of dear questions. The
 /// allocator would raise its own bound with the first of them that is freed, and keep the following ones.

@@ -145,6 +145,9 @@ pub(crate) const SEARCH_STRETCH: Duration = Duration::from_millis(1);
 /// its two seconds also behind some others.
 pub(crate) const REST_TIMES: u32 = 8;
 
+/// A rest at most, however long the work before it was: a small part of the two seconds, so that a search whose time is over, or whose client is gone, soon sees it.
+pub(crate) const REST_MAX: Duration = Duration::from_millis(100);
+
 /// Bytes of one block of memory from which on it is asked of the system and given back to it at once: most replies of dear questions. The
 /// allocator would raise its own bound with the first of them that is freed, and keep the following ones.
 pub(crate) const OWN_BLOCK_BYTES_MIN: i32 = 128 * 1024;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::limits::{BUSY_ANSWERS_PER_SECOND, REST_TIMES, SEARCH_STRETCH};
+use crate::limits::{BUSY_ANSWERS_PER_SECOND, REST_MAX, REST_TIMES, SEARCH_STRETCH};
 use crate::metrics::Metrics;
 
 /// The rests of one search.
@@ -54,7 +54,7 @@ impl Rest {
 /// How long to rest behind so much processor time, where everybody answered so many lines in the time that passed.
 fn rest(worked: Duration, passed: Duration, answered: u64) -> Duration {
     let is_busy = answered as f64 >= BUSY_ANSWERS_PER_SECOND * passed.as_secs_f64();
-    if is_busy { worked * REST_TIMES } else { Duration::ZERO }
+    if is_busy { (worked * REST_TIMES).min(REST_MAX) } else { Duration::ZERO }
 }
 
 /// Processor time that the calling thread has had.
@@ -74,6 +74,7 @@ mod tests {
         for (answered, expected) in [(0, Duration::ZERO), (busy - 1, Duration::ZERO), (busy, worked * REST_TIMES)] {
             assert_eq!(rest(worked, passed, answered), expected, "{answered} answers");
         }
+        assert_eq!(rest(REST_MAX, passed, busy), REST_MAX);
     }
 
     #[test]
